@@ -1,0 +1,106 @@
+"""Scores how well a natural-language explanation explains a neuron or SAE feature.
+
+>>> import pipeline
+>>> result = pipeline.score("fast animals", activations)  # doctest: +SKIP
+>>> result.score, result.interval  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipeline.errors import ScorerError
+from pipeline.records import ActivationRecord
+from pipeline.result import ScoreResult
+from pipeline.settings import Settings
+from pipeline.simulation import Simulation, Simulator, Usage
+
+if TYPE_CHECKING:
+    from pipeline.scorer import Scorer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ActivationRecord",
+    "ScoreResult",
+    "Scorer",
+    "ScorerError",
+    "Settings",
+    "Simulation",
+    "Simulator",
+    "Usage",
+    "score",
+    "score_many",
+]
+
+
+def score(
+    explanation: str,
+    activations: Sequence[ActivationRecord | Mapping[str, Any]],
+    *,
+    simulator: Simulator | Literal["auto"] | None = "auto",
+    tolerance: float = 0.05,
+    max_llm_tokens: int | None = None,
+    adjust: bool = True,
+) -> ScoreResult:
+    """Score how well an explanation explains a neuron.
+
+    Parameters
+    ----------
+    explanation : what the neuron is said to fire on.
+    activations : texts with the neuron's value on each token, as ``{"tokens": [...], "values":
+        [...]}`` or `ActivationRecord`. About 20 texts in which it fires strongly are usual; texts
+        with zeros are the best evidence for the context.
+    simulator : None: never an LLM; "auto": the endpoint of the settings, none if no key or base
+        URL is set; or any object with `Simulator`'s method.
+    tolerance : half-width of the 90 % interval that counts as certain, in (0, 1].
+    max_llm_tokens : what this score may take at most. Where it is reached, the result is the best
+        estimate so far and its status "degraded".
+    adjust : take off what an explanation earns that names the token and misses its context.
+
+    Returns
+    -------
+    ScoreResult : its `score` is in [-1, 1], or None where it is undefined.
+
+    Raises
+    ------
+    InvalidRequest : naming the field and the remedy.
+    """
+    return _default_scorer().score(
+        explanation,
+        activations,
+        simulator=simulator,
+        tolerance=tolerance,
+        max_llm_tokens=max_llm_tokens,
+        adjust=adjust,
+    )
+
+
+def score_many(requests: Iterable[Mapping[str, Any]], **options: Any) -> Iterator[ScoreResult]:
+    """Score requests in order, each ``{"explanation": ..., "activations": ...}``.
+
+    Explanations of one neuron should follow one another: its records are then embedded once.
+
+    Parameters
+    ----------
+    options : the keyword arguments of `score`, for all requests.
+    """
+    return _default_scorer().score_many(requests, **options)
+
+
+@cache
+def _default_scorer() -> Scorer:
+    from pipeline.scorer import Scorer
+
+    return Scorer()
+
+
+def __getattr__(name: str) -> Any:
+    # Late, because the scorer's imports take longer than `import pipeline` should.
+    if name == "Scorer":
+        from pipeline.scorer import Scorer
+
+        return Scorer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
