@@ -1,0 +1,1 @@
+"""One command for each claim; `train` builds the shipped weights."""
