@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from pipeline.cache import AnswerCache, RawAnswer, answer_key
+
+ANSWER = RawAnswer('{"0": ["a«1»"]}', "stop", 100, 10)
+CHAT = [{"role": "user", "content": "hello"}]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "answers.sqlite"
+
+
+def rows(path: Path) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path)) as db:
+        return db.execute("SELECT key, content, rejected, received FROM answers").fetchall()
+
+
+def test_an_answer_comes_back(path: Path) -> None:
+    AnswerCache(path).put("key", ANSWER)
+    assert AnswerCache(path).get("key") == ANSWER
+    assert AnswerCache(path).get("other") is None
+
+
+def test_a_refusal_is_kept_as_it_is(path: Path) -> None:
+    refusal = RawAnswer(None, "content_filter", 100, 0)
+    AnswerCache(path).put("key", refusal)
+    assert AnswerCache(path).get("key") == refusal
+
+
+def test_rejected_answers_are_kept_but_not_served(path: Path) -> None:
+    cache = AnswerCache(path)
+    cache.put("key", ANSWER)
+    cache.reject("key")
+    assert cache.get("key") is None
+    better = RawAnswer("{}", "stop", 1, 1)
+    cache.put("key", better)
+    assert cache.get("key") == better
+    assert [row[:3] for row in rows(path)] == [("key", ANSWER.content, 1), ("key", "{}", 0)]
+
+
+def test_answers_are_dated(path: Path) -> None:
+    AnswerCache(path).put("key", ANSWER)
+    assert str(rows(path)[0][3]).endswith("Z")
+
+
+def test_every_part_of_the_question_counts_in_the_key() -> None:
+    keys = {
+        answer_key("http://a", "m", "v1", CHAT, 0),
+        answer_key("http://b", "m", "v1", CHAT, 0),
+        answer_key("http://a", "n", "v1", CHAT, 0),
+        answer_key("http://a", "m", "v2", CHAT, 0),
+        answer_key("http://a", "m", "v1", [*CHAT, *CHAT], 0),
+        answer_key("http://a", "m", "v1", CHAT, 1),
+    }
+    assert len(keys) == 6
+    assert answer_key("http://a", "m", "v1", [dict(CHAT[0])], 0) in keys
+
+
+def _write(path: str, start: int) -> None:
+    for number in range(start, start + 20):
+        AnswerCache(Path(path)).put(str(number), ANSWER)
+
+
+def test_threads_and_processes_share_the_file(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_write, args=(str(path), 100 * i)) for i in (1, 2)]
+    for process in processes:
+        process.start()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda start: _write(str(path), start), (1000, 2000, 3000, 4000)))
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+        process.close()
+    assert len(rows(path)) == 120
+    assert not caplog.records
+
+
+def test_a_file_that_is_no_database_is_logged_and_left_alone(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.write_text("not a database" * 100)
+    cache = AnswerCache(path)
+    cache.put("key", ANSWER)
+    cache.reject("key")
+    assert cache.get("key") is None
+    assert {record.levelno for record in caplog.records} == {logging.WARNING}
+    assert path.read_text().startswith("not a database")
+
+
+def test_a_folder_that_does_not_exist_does_no_harm(path: Path) -> None:
+    cache = AnswerCache(path.parent / "none" / "answers.sqlite")
+    cache.put("key", ANSWER)
+    assert cache.get("key") is None
+
+
+def test_a_file_that_cannot_be_written_still_serves(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    AnswerCache(path).put("key", ANSWER)
+    connect = sqlite3.connect
+
+    def connect_read_only(_: Path, timeout: float) -> sqlite3.Connection:
+        return connect(f"file:{path}?mode=ro", timeout=timeout, uri=True)
+
+    monkeypatch.setattr(sqlite3, "connect", connect_read_only)
+    cache = AnswerCache(path)
+    cache.put("other", ANSWER)
+    assert cache.get("key") == ANSWER
+    assert "cannot write the answer cache" in caplog.text
+
+
+def test_text_that_sqlite_cannot_hold_is_not_kept(path: Path) -> None:
+    cache = AnswerCache(path)
+    cache.put("key", RawAnswer("lone \ud83d surrogate", "stop", 1, 1))
+    assert cache.get("key") is None
