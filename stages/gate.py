@@ -1,0 +1,253 @@
+"""The gate: what the full simulation would score, how sure that is, and what to simulate.
+
+The cheap score is corrected by what similar requests taught (kernel regression of the difference,
+so that a request unlike any of them keeps its own score), and gets a 90 % interval by normalised
+conformal prediction: half-width = quantile * predicted error.
+
+References
+----------
+Lei et al. 2018, "Distribution-free predictive inference for regression", section 5.2 (conformal
+intervals scaled by a predicted error).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.errors import ConfigurationError
+from pipeline.scoring import correlation_score
+from pipeline.simulation import MAX_STRENGTH, FloatArray
+from stages.cheap import CheapPrediction
+
+GATE_PATH = Path(__file__).parent / "data" / "gate.safetensors"
+
+EVIDENCE = (
+    "correlation",
+    "sharp_correlation",
+    "record_mean",
+    "record_spread",
+    "at_peaks",
+    "at_peaks_spread",
+    "maximum",
+    "peak_share",
+    "mass_on_peaks",
+    "doubt",
+    "lexical_at_peaks",
+    "static_at_peaks",
+    "context_at_peaks",
+    "lexical_share",
+    "mean",
+    "stability",
+    "log_records",
+)
+"""What the gate looks at: how the prediction sits on the records, never how the explanation is
+worded, which would teach it the style of good explanations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """An estimated score of the full simulation with its standard error, before any quantile."""
+
+    score: float
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Constants:
+    """What was measured besides the two kernel machines.
+
+    Attributes
+    ----------
+    sampling : variance of the score from one simulated record.
+    power : weight of the cheap predictions before any agreement is measured.
+    power_records : how many simulated records that prior weight counts for.
+    cheap_quantile, partial_quantile : conformal 90 % quantiles of |error| / predicted error.
+    """
+
+    sampling: float
+    power: float
+    power_records: float
+    cheap_quantile: float
+    partial_quantile: float
+
+
+@dataclass(frozen=True, eq=False)
+class KernelMachine:
+    """A fitted kernel regression with a Gaussian kernel on standardised input.
+
+    Attributes
+    ----------
+    centres : shape (n, n_inputs), standardised. weights : shape (n,).
+    """
+
+    mean: FloatArray
+    scale: FloatArray
+    centres: FloatArray
+    weights: FloatArray
+    gamma: float
+    intercept: float
+
+    def predict(self, inputs: FloatArray) -> FloatArray:
+        """Shape (n_rows, n_inputs) → (n_rows,)."""
+        standard = (inputs - self.mean) / self.scale
+        distance = (
+            (standard**2).sum(axis=1)[:, None]
+            + (self.centres**2).sum(axis=1)
+            - 2.0 * standard @ self.centres.T
+        )
+        return np.asarray(self.intercept + np.exp(-self.gamma * distance) @ self.weights)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Estimates the full simulation's score from the cheap prediction, and plans its check."""
+
+    correction: KernelMachine
+    error: KernelMachine
+    constants: Constants
+
+    def estimate(self, prediction: CheapPrediction) -> Estimate:
+        """What the full simulation would score, by the cheap prediction alone."""
+        inputs = evidence(prediction)[None]
+        return self.estimates(inputs)[0]
+
+    def estimates(self, inputs: FloatArray) -> list[Estimate]:
+        """The same for rows of `evidence`."""
+        scores = np.clip(inputs[:, 0] + self.correction.predict(inputs), -1.0, 1.0)
+        errors = np.maximum(self.error.predict(inputs), LEAST_ERROR)
+        return [Estimate(float(s), float(e)) for s, e in zip(scores, errors, strict=True)]
+
+    def half_width(self, prior: Estimate, simulated: int, records: int) -> float:
+        """Half-width of the 90 % interval once `simulated` of the records are simulated."""
+        if simulated == records:
+            return 0.0
+        if simulated == 0:
+            return self.constants.cheap_quantile * prior.error
+        sampling = sampling_variance(self.constants.sampling, simulated, records)
+        error = (prior.error**-2 + 1.0 / sampling) ** -0.5
+        return float(self.constants.partial_quantile * error)
+
+    def needed(self, prior: Estimate, simulated: int, records: int, tolerance: float) -> int:
+        """How many records must be simulated in all for the interval to get within `tolerance`."""
+        return next(
+            count
+            for count in range(simulated, records + 1)
+            if self.half_width(prior, count, records) <= tolerance
+        )
+
+    def interval(
+        self, prior: Estimate, score: float, simulated: int, records: int
+    ) -> tuple[float, float]:
+        """The 90 % interval of the full simulation's score around an estimate of it."""
+        half = self.half_width(prior, simulated, records)
+        return max(score - half, -1.0), min(score + half, 1.0)
+
+    def save(self, path: Path) -> None:
+        from safetensors.numpy import save_file
+
+        about = {"constants": asdict(self.constants), "evidence": EVIDENCE}
+        arrays: dict[str, FloatArray] = {}
+        for name in ("correction", "error"):
+            machine = getattr(self, name)
+            arrays |= {f"{name}.{key}": np.asarray(v) for key, v in vars(machine).items()}
+        save_file(arrays, path, metadata={"gate": json.dumps(about)})
+
+    @classmethod
+    def load(cls, path: Path) -> Gate:
+        """Load a saved gate.
+
+        Raises
+        ------
+        ConfigurationError : if the file is missing, is not a gate, or knows other evidence.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, framework="np") as file:
+                about = json.loads(file.metadata()["gate"])
+                arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            raise ConfigurationError(
+                f"{path.name}: not a usable gate ({error}); `make train` rebuilds it"
+            ) from error
+        if tuple(about["evidence"]) != EVIDENCE:
+            raise ConfigurationError(f"{path.name}: of another version; `make train` rebuilds it")
+        machines = {
+            name: KernelMachine(
+                **{k.split(".")[1]: v for k, v in arrays.items() if k.startswith(f"{name}.")}
+            )
+            for name in ("correction", "error")
+        }
+        return cls(**machines, constants=Constants(**about["constants"]))
+
+
+LEAST_ERROR = 0.02
+
+
+def sampling_variance(of_one: float, simulated: int, records: int) -> float:
+    """Variance of a mean of records drawn without replacement."""
+    return max(of_one * (1.0 / simulated - 1.0 / records), 1e-9)
+
+
+def evidence(prediction: CheapPrediction) -> FloatArray:
+    """Shape (len(EVIDENCE),): how the prediction sits on the records."""
+    records = prediction.seen.request.records
+    guesses = [strengths / MAX_STRENGTH for strengths in prediction.strengths]
+    guess, truth = np.concatenate(guesses), prediction.seen.request.true_values
+    alone = np.array(
+        [correlation_score(r.values, g) for r, g in zip(records, guesses, strict=True)]
+    )
+    peaks = np.array([g[r.values.argmax()] for r, g in zip(records, guesses, strict=True)])
+    maxima = np.array([g.max() for g in guesses])
+    mass = guess.sum() + 1e-9
+    columns = prediction.seen.columns
+    lexical = np.maximum.reduce(
+        [
+            columns["target_stem"],
+            columns["example_word"],
+            columns["head_word"],
+            columns["head_class"] > 0,
+        ]
+    )
+    return np.array(
+        [
+            correlation_score(truth, guess),
+            correlation_score(truth, guess**2),
+            alone.mean(),
+            alone.std(),
+            peaks.mean(),
+            peaks.std(),
+            maxima.mean(),
+            (peaks >= 0.7 * maxima).mean(),
+            guess[truth > 0.3 * truth.max()].sum() / mass,
+            np.log((guess * (1.0 - guess)).sum() / ((guess**2).sum() + 1e-9) + 1e-3),
+            prediction.at_peaks(lexical).mean(),
+            prediction.at_peaks(columns["static_all"]).mean(),
+            prediction.at_peaks(columns["wide_context"]).mean(),
+            lexical.mean() if len(lexical) else 0.0,
+            guess.mean(),
+            _stability(guesses, [record.values for record in records]),
+            np.log(len(records)),
+        ]
+    )
+
+
+def _stability(guesses: Sequence[FloatArray], truths: Sequence[FloatArray]) -> float:
+    """Standard deviation of the correlation when one record in ten is left out."""
+    if len(guesses) < 2:
+        return 0.0
+    parts = np.array_split(np.arange(len(guesses)), min(10, len(guesses)))
+    left_out = [set(part.tolist()) for part in parts]
+    scores = [
+        correlation_score(
+            np.concatenate([t for i, t in enumerate(truths) if i not in out]),
+            np.concatenate([g for i, g in enumerate(guesses) if i not in out]),
+        )
+        for out in left_out
+    ]
+    return float(np.std(scores))

@@ -1,0 +1,272 @@
+"""What an explanation says in words: quoted terms with their roles, clauses and word classes.
+
+`parse` reads the explanation once; `stages.features` asks where its terms occur. The roles tell
+what a quotation is for:
+
+===========  ==============================================  ====================================
+role         meaning                                         example
+===========  ==============================================  ====================================
+target       the firing word or phrase itself                **'to'** after a verb
+example      an example of the whole, target and context     as in **'proud to announce'**
+before       stands before the firing word                   'to' after **'proud'**
+after        stands after the firing word                    'the' followed by **'best'**
+prefix       the firing word begins so                       words beginning with **'autom-'**
+suffix       the firing word ends so                         words ending in **'ous'**
+excluded     what does not fire                              'door', not **'next door'**
+===========  ==============================================  ====================================
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib.resources import files
+from typing import Literal
+
+import regex
+import snowballstemmer
+
+from pipeline.text import WORD
+
+Role = Literal["target", "example", "before", "after", "prefix", "suffix", "excluded"]
+
+_QUOTED = regex.compile(
+    r"""(?<![\p{L}\p{N}])(?:
+        '(?P<a>[^'\n]*(?:(?<=\p{L})'(?=\p{L})[^'\n]*)*)'(?!\p{L})
+      | "(?P<b>[^"\n]+)"
+      | ‘(?P<c>[^’\n]*(?:(?<=\p{L})’(?=\p{L})[^’\n]*)*)’(?!\p{L})
+      | “(?P<d>[^”\n]+)”
+      | `(?P<e>[^`\n]+)`
+    )""",
+    regex.VERBOSE,
+)
+
+# The last cue before a quotation decides its role; a list ("'a', 'b' or 'c'") shares one cue.
+_ROLE_CUES: tuple[tuple[Role, str], ...] = (
+    ("excluded", r"not|never|rather than|except|excluding|other than|instead of|unlike|but no"),
+    ("prefix", r"(?:begin|start)(?:s|ning|ing)? (?:with|in)|prefix(?:es)?(?: like)?"),
+    ("suffix", r"end(?:s|ing)? (?:in|with)|suffix(?:es)?(?: like)?"),
+    ("before", r"after|follow(?:s|ing)|preceded by|comes? after|behind"),
+    ("after", r"before|followed by|preced(?:es|ing)|introducing|ahead of"),
+    (
+        "example",
+        r"as in|such as|like|e\.?g\.?|i\.?e\.?|for (?:example|instance)|including"
+        r"|phrases?|expressions?|contexts?|in|inside",
+    ),
+)
+_CUE = regex.compile(
+    "|".join(rf"(?P<{role}>\b(?:{pattern})(?=\W|$))" for role, pattern in _ROLE_CUES),
+    regex.IGNORECASE,
+)
+_LIST_JOINT = regex.compile(
+    r"[\s,;/()]*(?:(?:or|and|and/or|as well as)\b[\s,]*)?", regex.IGNORECASE
+)
+
+_CONTEXT_CUE = regex.compile(
+    r"\b(?:in|after|before|when|where|while|for|with|within|inside|during|about|from|at|on|as in"
+    r"|such as|like|especially|particularly|mostly|often|usually|chiefly|preceded|followed"
+    r"|following|preceding|introducing|naming|giving|used|that|which|who|whose|linking|meaning"
+    r"|describing|referring|related|directly|right|just|of)\b|[,:;(]",
+    regex.IGNORECASE,
+)
+_EXCLUSION = regex.compile(
+    r"\b(?:but not|rather than|not|never|except(?: for)?|excluding|instead of|unlike)\b([^,;.]*)",
+    regex.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A quoted word or phrase.
+
+    Attributes
+    ----------
+    words : its words, lowercase, straight apostrophes.
+    stems : their stems.
+    """
+
+    text: str
+    words: tuple[str, ...]
+    stems: tuple[str, ...]
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """An explanation taken apart.
+
+    Attributes
+    ----------
+    head : what fires, up to the first cue of a context, quotation marks taken off.
+    context : the rest: where it fires.
+    head_words, context_words : their content words, without meta words such as "phrase".
+    excluded_words : content words of what is said not to fire.
+    head_classes, context_classes : names of the word classes that they speak of.
+    length : words in the explanation.
+    """
+
+    text: str
+    terms: tuple[Term, ...]
+    head: str
+    context: str
+    head_words: tuple[str, ...]
+    context_words: tuple[str, ...]
+    excluded_words: tuple[str, ...]
+    head_classes: frozenset[str]
+    context_classes: frozenset[str]
+    length: int
+
+    def terms_with(self, *roles: Role) -> tuple[Term, ...]:
+        return tuple(term for term in self.terms if term.role in roles)
+
+
+@lru_cache(maxsize=256)
+def parse(text: str) -> Explanation:
+    """Take an explanation apart; any text has a parse, if an empty one."""
+    terms, quoted_spans = _terms(text)
+    bare = _blank(text, quoted_spans)
+    exclusions = [match.span() for match in _EXCLUSION.finditer(bare)]
+    excluded = " ".join(bare[start:end] for start, end in exclusions)
+    affirmed = _blank(bare, exclusions)
+    cut = _head_end(affirmed, quoted_spans)
+    head, context = affirmed[:cut], affirmed[cut:]
+    return Explanation(
+        text=text,
+        terms=terms,
+        head=_unquote(text[:cut]),
+        context=_unquote(text[cut:]),
+        head_words=content_words(head),
+        context_words=content_words(context),
+        excluded_words=content_words(excluded),
+        head_classes=_classes_named(head),
+        context_classes=_classes_named(context),
+        length=len(words_of(text)),
+    )
+
+
+def normalise(word: str) -> str:
+    """The form in which words are compared: lowercase, straight apostrophes."""
+    return word.replace("’", "'").casefold()
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text as `pipeline.text` counts them, normalised."""
+    return [normalise(match[0]) for match in WORD.finditer(text)]
+
+
+@lru_cache(maxsize=65536)
+def stem(word: str) -> str:
+    """English Snowball stem of a normalised word, any contraction taken off."""
+    base = word.split("'", 1)[0] or word
+    # A stemmer keeps the word it works on, so threads cannot share one.
+    return str(snowballstemmer.stemmer("english").stemWord(base))
+
+
+def content_words(text: str) -> tuple[str, ...]:
+    """The words of a text that carry meaning in an explanation, in order, each once."""
+    lists = word_lists()
+    skip = lists["stop"] | lists["meta"]
+    words = (word for word in words_of(text) if word not in skip and word[0].isalnum())
+    return tuple(dict.fromkeys(words))
+
+
+@cache
+def word_lists() -> dict[str, frozenset[str]]:
+    """Closed word classes, stop words and the meta words of explanations, by name."""
+    raw = json.loads((files("stages") / "data" / "word_classes.json").read_text("utf-8"))
+    return {name: frozenset(words) for name, words in raw["words"].items()}
+
+
+@cache
+def _class_names() -> list[tuple[str, regex.Pattern[str]]]:
+    """What explanations call each class."""
+    raw = json.loads((files("stages") / "data" / "word_classes.json").read_text("utf-8"))
+    return [
+        (name, regex.compile(rf"\b(?:{pattern})\b", regex.IGNORECASE))
+        for name, pattern in raw["names"].items()
+    ]
+
+
+@cache
+def _shapes() -> list[tuple[str, regex.Pattern[str]]]:
+    """Classes that a word's characters tell."""
+    raw = json.loads((files("stages") / "data" / "word_classes.json").read_text("utf-8"))
+    return [(name, regex.compile(pattern)) for name, pattern in raw["shapes"].items()]
+
+
+@lru_cache(maxsize=65536)
+def classes_of(word: str) -> frozenset[str]:
+    """Names of all classes that a word, as written, belongs to."""
+    plain = normalise(word)
+    listed = {name for name, words in word_lists().items() if plain in words}
+    return frozenset(listed | {name for name, shape in _shapes() if shape.fullmatch(word)})
+
+
+def _classes_named(text: str) -> frozenset[str]:
+    return frozenset(name for name, pattern in _class_names() if pattern.search(text))
+
+
+def _terms(text: str) -> tuple[tuple[Term, ...], list[tuple[int, int]]]:
+    """The quotations with their roles, and where they stand."""
+    terms: list[Term] = []
+    spans: list[tuple[int, int]] = []
+    role: Role = "target"
+    for match in _QUOTED.finditer(text):
+        start = spans[-1][1] if spans else 0
+        between = text[start : match.start()]
+        if not (spans and _LIST_JOINT.fullmatch(between)):
+            role = _role(between)
+        spans.append(match.span())
+        content = next(group for group in match.groups() if group is not None)
+        affix = _affix_role(content)
+        words = tuple(words_of(content.strip("-…")) or words_of(content))
+        if words:
+            stems = tuple(stem(word) for word in words)
+            terms.append(Term(content, words, stems, affix or role))
+    return tuple(terms), spans
+
+
+def _role(between: str) -> Role:
+    """The role that the words before a quotation give it."""
+    cues = list(_CUE.finditer(between))
+    if not cues:
+        return "target"
+    last = cues[-1]
+    # A cue far back belongs to something else: "after a verb of motion, usually 'from'".
+    if len(words_of(between[last.end() :])) > _CUE_REACH:
+        return "target"
+    return next(role for role, _ in _ROLE_CUES if last[role] is not None)
+
+
+_CUE_REACH = 4
+
+
+def _affix_role(content: str) -> Role | None:
+    if content[:1] == "-" and content[1:].isalpha():
+        return "suffix"
+    if content[-1:] == "-" and content[:-1].isalpha():
+        return "prefix"
+    return None
+
+
+def _head_end(affirmed: str, quoted: list[tuple[int, int]]) -> int:
+    """Where the context begins: the first cue that leaves something before it to fire on."""
+    for match in _CONTEXT_CUE.finditer(affirmed):
+        before = affirmed[: match.start()]
+        if content_words(before) or _classes_named(before):
+            return match.start()
+        if any(end <= match.start() for _, end in quoted):
+            return match.start()
+    return len(affirmed)
+
+
+def _blank(text: str, spans: list[tuple[int, int]]) -> str:
+    """The text with the spans overwritten by spaces, so that offsets stay true."""
+    for start, end in spans:
+        text = text[:start] + " " * (end - start) + text[end:]
+    return text
+
+
+def _unquote(text: str) -> str:
+    return _QUOTED.sub(lambda m: next(g for g in m.groups() if g is not None), text).strip(" ,;:")
