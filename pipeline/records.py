@@ -22,7 +22,8 @@ class Limits:
 
     texts: int = 500
     tokens_per_text: int = 2048
-    total_tokens: int = 100_000
+    total_tokens: int = 40_000
+    total_chars: int = 200_000
     explanation_chars: int = 2000
     token_chars: int = 1000
 
@@ -103,6 +104,9 @@ class Request:
         )
         total = sum(len(record.tokens) for record in records)
         _limit(total, limits.total_tokens, "tokens in all", "activations")
+        # Work and memory grow with the words, of which a single token may hold hundreds.
+        chars = sum(len(token) for record in records for token in record.tokens)
+        _limit(chars, limits.total_chars, "characters in all", "activations")
         return cls(text, records)
 
     @cached_property

@@ -1,0 +1,137 @@
+"""The command `neuron-scorer`: a demo, one score from a file, or the server."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline import __version__
+from pipeline.errors import ScorerError
+from pipeline.examples import load_examples
+from pipeline.simulation import MAX_STRENGTH
+from pipeline.wire import ScoreCall, read_json
+
+if TYPE_CHECKING:
+    from pipeline.result import ScoreResult
+    from pipeline.scorer import Scorer
+
+_DEMO_TEXTS = 4
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; 0 for success, 2 for an error, which is one line on stderr.
+
+    Examples
+    --------
+    ``neuron-scorer score request.json --no-llm`` prints the JSON that `POST /score` answers.
+    """
+    args = _parser().parse_args(argv)
+    try:
+        args.run(args)
+    except (ScorerError, OSError) as error:
+        print(f"neuron-scorer: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="neuron-scorer", description="Score explanations of neurons."
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="score the built-in examples")
+    demo.set_defaults(run=_demo)
+
+    score = commands.add_parser("score", help="score one request, print the JSON answer")
+    score.add_argument("request", help="file with the JSON of POST /score, or - for stdin")
+    score.add_argument("--tolerance", type=float, help="half-width of the interval that will do")
+    score.add_argument("--max-llm-tokens", type=int, metavar="N", help="budget of this score")
+    score.add_argument("--no-adjust", action="store_const", const=False, dest="adjust")
+    score.set_defaults(run=_score)
+    for command in (demo, score):
+        command.add_argument("--no-llm", action="store_const", const=False, dest="llm")
+
+    serve = commands.add_parser("serve", help="run the HTTP server, set up by the environment")
+    serve.set_defaults(run=_serve)
+    return parser
+
+
+def _score(args: argparse.Namespace) -> None:
+    file = args.request
+    body = read_json(sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes())
+    if isinstance(body, Mapping):
+        options = ("tolerance", "max_llm_tokens", "adjust", "llm")
+        given = {name: getattr(args, name) for name in options}
+        body = {**body, **{name: value for name, value in given.items() if value is not None}}
+    with _scorer() as scorer:
+        result = ScoreCall.parse(body).run(scorer)
+    print(json.dumps(result.to_dict(), allow_nan=False))
+
+
+def _demo(args: argparse.Namespace) -> None:
+    with _scorer() as scorer:
+        for example in load_examples():
+            print(f"{example.name}: {example.note}\n")
+            for explanation in example.explanations:
+                call = ScoreCall(explanation, example.activations, llm=args.llm is not False)
+                result = call.run(scorer)
+                print(f"  {explanation}\n{_summary(result)}\n")
+                if explanation == example.explanations[0]:
+                    print(_texts(result))
+
+
+def _serve(_args: argparse.Namespace) -> None:
+    import server
+
+    logging.basicConfig(level=logging.INFO, format=server.LOG_FORMAT)
+    server.serve()
+
+
+def _scorer() -> Scorer:
+    from pipeline.scorer import Scorer
+    from pipeline.settings import Settings
+
+    return Scorer(Settings.from_environment())
+
+
+def _summary(result: ScoreResult) -> str:
+    if result.score is None or result.interval is None:
+        return f"    no score: {result.reason}"
+    low, high = result.interval
+    lines = [
+        f"score {result.score:.2f} (before the adjustment {result.raw_score:.2f}, "
+        f"90 % interval {low:.2f} to {high:.2f})",
+        f"route {result.route}, {result.usage.total_tokens} LLM tokens, status {result.status}"
+        + (f": {result.reason}" if result.reason else ""),
+    ]
+    if result.adjustment:
+        lines.append(f"taken off {result.adjustment.taken_off:.2f}: {result.adjustment.reason}")
+    return "\n".join(f"    {line}" for line in lines)
+
+
+def _texts(result: ScoreResult) -> str:
+    """The first texts; behind each token that fires [true|predicted], both on 0-10."""
+    largest = max(max(one.true_activations) for one in result.simulations)
+    lines = ["    texts, with [true|predicted] strength 0-10 behind what fires:"]
+    for one in result.simulations[:_DEMO_TEXTS]:
+        true = one.true_activations * (MAX_STRENGTH / largest)
+        triples = zip(one.simulation.tokens, true, one.simulation.expected_activations, strict=True)
+        lines.append(
+            "    | "
+            + "".join(
+                _visible(token) + (f"[{t:.0f}|{p:.0f}]" if max(t, p) >= 1 else "")
+                for token, t, p in triples
+            )
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _visible(token: str) -> str:
+    return "".join(char if char.isprintable() else " " for char in token)

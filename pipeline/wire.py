@@ -1,0 +1,108 @@
+"""A request as JSON, read strictly: what `POST /score` and `neuron-scorer score` take."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from types import UnionType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from pipeline.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from pipeline.result import ScoreResult
+    from pipeline.scorer import Scorer
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreCall:
+    """The arguments of one score: options checked here, the rest left to the scorer.
+
+    Attributes
+    ----------
+    explanation, activations : as sent; None where missing.
+    tolerance : half-width of the 90 % interval that counts as certain, in (0, 1].
+    max_llm_tokens : budget of this score, ≥ 0; None: no limit.
+    adjust : take off what the explanation's disregard of the context earns it.
+    llm : False: never call the LLM.
+    """
+
+    explanation: object
+    activations: object
+    tolerance: float = 0.05
+    max_llm_tokens: int | None = None
+    adjust: bool = True
+    llm: bool = True
+
+    @classmethod
+    def parse(cls, body: object) -> ScoreCall:
+        """Pick the arguments from a JSON object; keys that are not ours are ignored.
+
+        Raises
+        ------
+        InvalidRequest : for a body that is no object and for options of the wrong type or range.
+        """
+        if not isinstance(body, Mapping):
+            raise InvalidRequest("expected a JSON object with 'explanation' and 'activations'")
+        given = {field.name: body[field.name] for field in fields(cls) if field.name in body}
+        call = cls(**{"explanation": None, "activations": None, **given})
+        if not _is_a(int | float, call.tolerance) or not 0 < call.tolerance <= 1:
+            raise InvalidRequest("expected a number above 0 and at most 1", "tolerance")
+        budget = call.max_llm_tokens
+        if budget is not None and (not _is_a(int, budget) or budget < 0):
+            raise InvalidRequest("expected a whole number of at least 0, or null", "max_llm_tokens")
+        for name in ("adjust", "llm"):
+            if not isinstance(getattr(call, name), bool):
+                raise InvalidRequest("expected true or false", name)
+        return call
+
+    def run(self, scorer: Scorer) -> ScoreResult:
+        """Score it."""
+        return scorer.score(
+            self.explanation,
+            self.activations,
+            simulator="auto" if self.llm else None,
+            tolerance=self.tolerance,
+            max_llm_tokens=self.max_llm_tokens,
+            adjust=self.adjust,
+        )
+
+
+def read_json(body: bytes) -> Any:
+    """Parse JSON as RFC 8259 has it, where Python is laxer, and refuse what is ambiguous.
+
+    Raises
+    ------
+    InvalidRequest : for bytes that are not UTF-8, broken JSON, NaN and Infinity, keys that occur
+        twice, nesting that is too deep and numbers that are too long.
+    """
+    try:
+        return json.loads(
+            body.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_refuse_constant
+        )
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"the body is not UTF-8 (byte {error.start})") from None
+    except json.JSONDecodeError as error:
+        raise InvalidRequest(f"the body is not JSON: {error}") from None
+    except RecursionError:
+        raise InvalidRequest("the JSON is nested too deep") from None
+    except ValueError:
+        raise InvalidRequest("the JSON has a number with too many digits") from None
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise InvalidRequest(f"the key {key[:40]!r} occurs twice in one object")
+        found[key] = value
+    return found
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise InvalidRequest(f"{name} is not JSON; send finite numbers")
+
+
+def _is_a(kind: type | UnionType, value: object) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
