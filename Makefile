@@ -4,6 +4,8 @@ PYTHON ?= python3
 TORCH_OPTIONS ?=
 BIN := .venv/bin
 export HF_HUB_OFFLINE ?= 1
+# Threads that wait by spinning starve the others where cores are few.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: demo test serve lint train bench-parity bench-speed clean
 

@@ -6,6 +6,7 @@ import gzip
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ class Case:
         return correlation_score(request.true_values, np.concatenate(simulated))
 
 
+@cache
 def load(seed: int = 0) -> list[Case]:
     """All cases, features in the file's order, folds drawn by feature."""
     with gzip.open(DATA, "rt", encoding="utf-8") as lines:
@@ -68,17 +70,16 @@ def load(seed: int = 0) -> list[Case]:
 def _cases(feature: dict[str, Any], fold: int) -> Iterator[Case]:
     kinds = [record["kind"] for record in feature["records"]]
     order = sorted(range(len(kinds)), key=lambda i: kinds[i] != "top")
-    records = [ActivationRecord.parse(feature["records"][i]) for i in order]
+    records = tuple(ActivationRecord.parse(feature["records"][i]) for i in order)
     n_top = kinds.count("top")
     for explanation in feature["explanations"]:
-        every = Request.parse(explanation["text"], records)
         yield Case(
             feature["feature"],
             fold,
             feature["context_matters"],
             explanation["kind"],
-            Request.parse(explanation["text"], records[:n_top]),
-            every,
+            Request(explanation["text"], records[:n_top]),
+            Request(explanation["text"], records),
             tuple(
                 _dense(explanation["simulated"][i], len(record.tokens))
                 for i, record in zip(order, records, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,11 +32,15 @@ _SMALLEST_REQUEST = 2
 
 @dataclass(frozen=True)
 class Sample:
-    """A request made of a case's top records or some of them, seen by the cheap stage."""
+    """A request made of a case's top records or some of them, seen by the cheap stage.
+
+    `recorded` tells whether its simulation is the LLM's or, for `foreign_sample`, assumed.
+    """
 
     case: Case
     seen: Observation
     simulated: tuple[FloatArray, ...]
+    recorded: bool = True
 
     @property
     def llm_score(self) -> float:
@@ -62,6 +67,21 @@ def part_sample(case: Case, predictor: CheapPredictor, rng: np.random.Generator)
     chosen = rng.permutation(n)[: rng.integers(_SMALLEST_REQUEST, n)]
     request = Request(case.top.explanation, tuple(case.top.records[i] for i in chosen))
     return Sample(case, predictor.observe(request), tuple(case.simulated[i] for i in chosen))
+
+
+def foreign_sample(
+    case: Case, others: Sequence[Case], predictor: CheapPredictor, rng: np.random.Generator
+) -> Sample:
+    """A feature's records with an explanation of another feature of its fold.
+
+    No LLM simulated that; its score is taken to be 0, as of a simulation that stays silent. This
+    teaches the gate what an explanation looks like that has nothing to do with the records.
+    """
+    strangers = [o for o in others if o.fold == case.fold and o.feature != case.feature]
+    explanation = strangers[rng.integers(len(strangers))].top.explanation
+    request = Request(explanation, case.top.records)
+    silent = tuple(np.zeros(len(record.tokens)) for record in request.records)
+    return Sample(case, predictor.observe(request), silent, recorded=False)
 
 
 def rows(sample: Sample, predictor: CheapPredictor) -> Rows:
@@ -128,7 +148,7 @@ class GateData:
     inputs : shape (n, len(EVIDENCE)).
     scores : shape (n,), the full simulation's.
     groups : shape (n,), fold of each sample's feature.
-    predictions : the cheap predictions, for those that are whole requests.
+    samples, predictions : of the recorded ones, which come first.
     """
 
     inputs: FloatArray
@@ -147,19 +167,24 @@ def fit_gate(data: GateData, seed: int) -> Gate:
     missed = np.abs(data.scores - estimates)
     error = _search(data.inputs, missed, data.groups)
     errors = np.maximum(_held_out(error, data.inputs, missed, data.groups), LEAST_ERROR)
+    # Assumed scores may teach, but what the interval promises is checked on recorded ones.
+    recorded = slice(len(data.samples))
     machines = {
         "correction": _machine(correction, data.inputs, data.scores - base),
         "error": _machine(error, data.inputs, missed),
     }
-    priors = [Estimate(float(s), float(e)) for s, e in zip(estimates, errors, strict=True)]
-    constants = _constants(data, priors, quantile(missed / errors), seed)
+    priors = [
+        Estimate(float(score), float(error))
+        for score, error in zip(estimates[recorded], errors[recorded], strict=True)
+    ]
+    constants = _constants(data, priors, quantile((missed / errors)[recorded]), seed)
     return Gate(**machines, constants=constants)
 
 
 def quantile(ratios: FloatArray) -> float:
     """The conformal quantile: the ⌈(n+1)·0.9⌉-th smallest ratio."""
-    level = min(1.0, np.ceil((len(ratios) + 1) * COVERAGE) / len(ratios))
-    return float(np.quantile(ratios, level, method="higher"))
+    rank = min(len(ratios), math.ceil((len(ratios) + 1) * COVERAGE))
+    return float(np.sort(ratios)[rank - 1])
 
 
 def _constants(

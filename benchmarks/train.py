@@ -21,6 +21,7 @@ from benchmarks.fitting import (
     Sample,
     fit_gate,
     fit_head,
+    foreign_sample,
     part_sample,
     predicted,
     rows,
@@ -48,6 +49,7 @@ def main() -> None:
     predictor = CheapPredictor(encoder, Head.empty())
     whole = [whole_sample(case, predictor) for case in cases]
     parts = [part_sample(case, predictor, rng) for case in cases]
+    foreign = [foreign_sample(case, cases, predictor, rng) for case in cases[::8]]
     training = [rows(sample, predictor) for sample in whole]
     logger.info("features worked out for %d cases", len(cases))
 
@@ -59,7 +61,7 @@ def main() -> None:
     logger.info("%d heads fitted", len(heads))
     heads[()].save(HEAD_PATH)
 
-    samples = [*whole, *parts]
+    samples = [*whole, *parts, *foreign]
     fit_gate(_gate_data(samples, heads, None), SEED).save(GATE_PATH)
     judged = []
     for fold in range(FOLDS):
@@ -93,8 +95,12 @@ def _gate_data(
         inputs=np.array([evidence(prediction) for prediction in predictions]),
         scores=np.array([sample.llm_score for sample in chosen]),
         groups=np.array([sample.case.fold for sample in chosen]),
-        samples=tuple(chosen),
-        predictions=tuple(predictions),
+        samples=tuple(sample for sample in chosen if sample.recorded),
+        predictions=tuple(
+            prediction
+            for sample, prediction in zip(chosen, predictions, strict=True)
+            if sample.recorded
+        ),
     )
 
 

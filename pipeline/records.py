@@ -145,7 +145,8 @@ def _parse_tokens(raw: object, field: str, limits: Limits) -> tuple[str, ...]:
     for index, token in enumerate(raw):
         if not isinstance(token, str):
             raise InvalidRequest(f"expected a string, found {_name(token)}", f"{field}[{index}]")
-        _limit(len(token), limits.token_chars, "characters", f"{field}[{index}]")
+        if len(token) > limits.token_chars:
+            _limit(len(token), limits.token_chars, "characters", f"{field}[{index}]")
     return tuple(raw)
 
 
@@ -154,17 +155,17 @@ def _parse_values(raw: object, field: str) -> FloatArray:
         raw = raw.tolist()
     if isinstance(raw, str | bytes) or not isinstance(raw, Sequence):
         raise InvalidRequest(f"expected a list of numbers, found {_name(raw)}", field)
-    values = [_parse_value(value, f"{field}[{index}]") for index, value in enumerate(raw)]
-    return np.array(values, dtype=np.float64)
+    return np.array([_parse_value(value, field, i) for i, value in enumerate(raw)], np.float64)
 
 
-def _parse_value(value: object, field: str) -> float:
+def _parse_value(value: object, field: str, index: int) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        raise InvalidRequest(f"expected a number, found {_name(value)}", field)
+        raise InvalidRequest(f"expected a number, found {_name(value)}", f"{field}[{index}]")
     # Squares of activations are summed, so a value beyond this would overflow a double.
     if not -_LARGEST_ACTIVATION <= value <= _LARGEST_ACTIVATION:
         raise InvalidRequest(
-            f"is not a finite activation; send numbers within ±{_LARGEST_ACTIVATION:g}", field
+            f"is not a finite activation; send numbers within ±{_LARGEST_ACTIVATION:g}",
+            f"{field}[{index}]",
         )
     return float(value)
 

@@ -25,7 +25,7 @@ from stages.cheap import CheapPrediction, CheapPredictor
 from stages.embedding import Float32Array
 from stages.lexical import normalise
 
-_REACH = 6  # words on either side that count as the context
+_REACH = 2  # words on either side that count as the context
 _NEIGHBOURS = 3  # contexts that a context is compared with
 _CONTRAST_TEXTS = 24
 _PEAK_WORDS = 4
@@ -71,9 +71,10 @@ def adjust_for_context(
     """
     request = prediction.seen.request
     at_peaks = [
-        float(s[r.values.argmax()]) for s, r in zip(strengths, request.records, strict=True)
+        strengths[record][request.texts[record].word_tokens[word]]
+        for record, word in _peaks(request)
     ]
-    match = float(np.mean(at_peaks)) / MAX_STRENGTH
+    match = float(np.mean(at_peaks or [0.0])) / MAX_STRENGTH
     contrast = find_contrast(prediction, predictor)
     if contrast is None:
         reason = "no text of the background holds a peak word in another place"
@@ -195,6 +196,12 @@ def contrast_correlation(
 def weighted_correlation(truth: FloatArray, guess: FloatArray, weight: FloatArray) -> float:
     """Pearson correlation with a weight on each entry; 0.0 where undefined."""
     share = weight / weight.sum()
-    t, g = truth - share @ truth, guess - share @ guess
+    t, g = _centred(truth, share), _centred(guess, share)
     spread = np.sqrt((share @ t**2) * (share @ g**2))
     return float(share @ (t * g) / spread) if spread > 1e-12 else 0.0
+
+
+def _centred(values: FloatArray, share: FloatArray) -> FloatArray:
+    """The values less their mean, in a unit in which the largest is 1."""
+    values = values / (np.abs(values).max() or 1.0)
+    return np.asarray(values - share @ values)

@@ -56,7 +56,9 @@ def corrected_correlation(
     """Estimate the correlation from the simulated records and the corrected rest, no prior used."""
     done = sorted(simulated)
     rest = [i for i in range(len(request.records)) if i not in simulated]
-    true = [record.values for record in request.records]
+    # A correlation has no unit: with the largest activation at 1, "almost none" has a meaning.
+    largest = float(np.abs(request.true_values).max()) or 1.0
+    true = [record.values / largest for record in request.records]
     guessed = _moments(cheap, true)
     found = _moments([simulated[i] for i in done], [true[i] for i in done])
     power = _power(guessed[done], found, constants)
@@ -64,7 +66,7 @@ def corrected_correlation(
     total, squares, products = (
         found.sum(axis=0) + power * guessed[rest].sum(axis=0) + len(rest) * off
     )
-    values = request.true_values
+    values = np.concatenate(true)
     n = len(values)
     variance = squares / n - (total / n) ** 2
     spread = float(np.sqrt(max(variance, 0.0)) * values.std())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -28,6 +29,7 @@ Float32Array = npt.NDArray[np.float32]
 STATIC_VECTORS = Path(__file__).parent / "data" / "word_vectors.safetensors"
 _STATIC_SIZE = 128
 _BATCH = 32
+_SPECIAL_PIECES = 2  # before and behind every text
 _MOST_PIECES = 250  # of the 512 positions; beyond the 256 it was trained on, MiniLM gets worse
 
 logger = logging.getLogger(__name__)
@@ -72,12 +74,15 @@ class MiniLM:
         self._source = source
 
     def encode(self, texts: Sequence[Sequence[str]]) -> list[WordVectors]:
+        if not texts:
+            return []
         import torch
 
+        counts = self._piece_counts(texts)
         chunks = [
             (index, start, words)
-            for index, text in enumerate(texts)
-            for start, words in _chunks(text, self._piece_counts(text))
+            for index, (text, pieces) in enumerate(zip(texts, counts, strict=True))
+            for start, words in _chunks(text, pieces)
         ]
         # Texts of like length share a batch, so that little of it is padding.
         chunks.sort(key=lambda chunk: len(chunk[2]))
@@ -88,7 +93,14 @@ class MiniLM:
             for text in texts
         ]
         for batch in _batches(chunks, _BATCH):
-            features = self._tokenize([words for _, _, words in batch])
+            # Only a word that is too long by itself, such as an unspaced text, is truncated.
+            features = self._tokenize(
+                [words for _, _, words in batch],
+                padding=True,
+                truncation=True,
+                max_length=_MOST_PIECES + _SPECIAL_PIECES,
+                return_tensors="pt",
+            )
             with torch.inference_mode():
                 last = self.model(dict(features))["token_embeddings"].float().numpy()
             input_ids = features["input_ids"].numpy()
@@ -111,7 +123,8 @@ class MiniLM:
             source = str(_package_weights())
         logger.info("loading the encoder")
         try:
-            return SentenceTransformer(source, device="cpu")
+            with _no_progress_bar():
+                return SentenceTransformer(source, device="cpu")
         except Exception as error:  # the loader raises whatever its layers raise
             raise ConfigurationError(
                 f"ENCODER: {self._source!r} cannot be loaded ({error}); "
@@ -131,21 +144,32 @@ class MiniLM:
             )
         return normalised(table)
 
-    def _tokenize(self, texts: Sequence[Sequence[str]]) -> Any:
+    def _tokenize(self, texts: Sequence[Sequence[str]], **options: Any) -> Any:
         return self.model.tokenizer(
-            [list(words) for words in texts],
-            is_split_into_words=True,
-            padding=True,
-            return_tensors="pt",
-            verbose=False,
+            [list(words) for words in texts], is_split_into_words=True, verbose=False, **options
         )
 
-    def _piece_counts(self, words: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Shape (n_words,): pieces of each word; a short text is not worth the counting."""
-        if len(words) * 2 < _MOST_PIECES:
-            return np.ones(len(words), dtype=np.int64)
-        of_word = self._tokenize([words]).word_ids(0)
-        return np.bincount([w for w in of_word if w is not None], minlength=len(words))
+    def _piece_counts(self, texts: Sequence[Sequence[str]]) -> list[npt.NDArray[np.int64]]:
+        """Shape (n_words,) each: pieces of each word."""
+        owners = [
+            np.array([word for word in encoding.word_ids if word is not None], dtype=np.int64)
+            for encoding in self._tokenize(texts).encodings
+        ]
+        return [np.bincount(o, minlength=len(t)) for o, t in zip(owners, texts, strict=True)]
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Keep the loader from drawing on the user's terminal."""
+    from transformers.utils import logging as loader
+
+    shown = loader.is_progress_bar_enabled()
+    loader.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            loader.enable_progress_bar()
 
 
 def save_static_vectors(encoder: MiniLM, path: Path = STATIC_VECTORS) -> None:

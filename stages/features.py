@@ -180,7 +180,8 @@ def _relative(
     }
     for name in _COMPARED:
         column, base = columns[name], usual[name]
-        out[f"{name}_z"] = (column - base.mean()) / (base.std() + 1e-3)
+        centre, spread = (base.mean(), base.std()) if len(base) else (0.0, 0.0)
+        out[f"{name}_z"] = (column - centre) / (spread + 1e-3)
         out[f"{name}_text_gap"] = column - words.text_max(column)
         same_word = np.bincount(kind, base) / counts
         out[f"{name}_same_gap"] = np.where(known, column - same_word[at], 0.0)

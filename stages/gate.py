@@ -171,22 +171,37 @@ class Gate:
             with safe_open(path, framework="np") as file:
                 about = json.loads(file.metadata()["gate"])
                 arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            machines = {
+                name: KernelMachine(
+                    **{k.split(".")[1]: v for k, v in arrays.items() if k.startswith(f"{name}.")}
+                )
+                for name in ("correction", "error")
+            }
+            known = tuple(about["evidence"])
+            gate = cls(**machines, constants=Constants(**about["constants"]))
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ConfigurationError(
                 f"{path.name}: not a usable gate ({error}); `make train` rebuilds it"
             ) from error
-        if tuple(about["evidence"]) != EVIDENCE:
+        if known != EVIDENCE:
             raise ConfigurationError(f"{path.name}: of another version; `make train` rebuilds it")
-        machines = {
-            name: KernelMachine(
-                **{k.split(".")[1]: v for k, v in arrays.items() if k.startswith(f"{name}.")}
-            )
-            for name in ("correction", "error")
-        }
-        return cls(**machines, constants=Constants(**about["constants"]))
+        return gate
 
 
 LEAST_ERROR = 0.02
+
+_LEXICAL = (
+    "target_stem",
+    "target_phrase",
+    "target_inside",
+    "affix",
+    "example_word",
+    "head_word",
+    "head_class",
+    "before_1",
+    "after_1",
+)
+"""Features that say that a word is named by the explanation, or stands where it says."""
 
 
 def sampling_variance(of_one: float, simulated: int, records: int) -> float:
@@ -206,14 +221,7 @@ def evidence(prediction: CheapPrediction) -> FloatArray:
     maxima = np.array([g.max() for g in guesses])
     mass = guess.sum() + 1e-9
     columns = prediction.seen.columns
-    lexical = np.maximum.reduce(
-        [
-            columns["target_stem"],
-            columns["example_word"],
-            columns["head_word"],
-            columns["head_class"] > 0,
-        ]
-    )
+    lexical = np.maximum.reduce([columns[name] > 0 for name in _LEXICAL]).astype(np.float64)
     return np.array(
         [
             correlation_score(truth, guess),

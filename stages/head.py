@@ -91,12 +91,12 @@ class Head:
             with safe_open(path, framework="np") as file:
                 about = json.loads(file.metadata()["head"])
                 arrays = {name: file.get_tensor(name) for name in _ARRAYS}
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            names = tuple(about.pop("names"))
+            return cls(names=names, **arrays, **about)
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ConfigurationError(
                 f"{path.name}: not a usable head ({error}); `make train` rebuilds it"
             ) from error
-        about["names"] = tuple(about["names"])
-        return cls(**about, **arrays)
 
     @classmethod
     def empty(cls) -> Self:

@@ -38,6 +38,7 @@ _QUOTED = regex.compile(
       | ‘(?P<c>[^’\n]*(?:(?<=\p{L})’(?=\p{L})[^’\n]*)*)’(?!\p{L})
       | “(?P<d>[^”\n]+)”
       | `(?P<e>[^`\n]+)`
+      | (?P<affix>(?<!\S)-\p{L}{1,8}\b | \b\p{L}{1,8}-(?![^\s,.;)]))
     )""",
     regex.VERBOSE,
 )
@@ -219,7 +220,7 @@ def _terms(text: str) -> tuple[tuple[Term, ...], list[tuple[int, int]]]:
             role = _role(between)
         spans.append(match.span())
         content = next(group for group in match.groups() if group is not None)
-        affix = _affix_role(content)
+        affix = None if role in ("before", "after") else _affix_role(content)
         words = tuple(words_of(content.strip("-…")) or words_of(content))
         if words:
             stems = tuple(stem(word) for word in words)

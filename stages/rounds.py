@@ -119,7 +119,10 @@ def _checked(answer: Simulation, at: int, n_texts: int, n_tokens: int) -> FloatA
     values = answer.values[at]
     if values is None:
         return answer.failures.get(at, "no reason given")
-    values = np.asarray(values, dtype=np.float64)
+    try:
+        values = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        return "strengths that are not numbers"
     if values.shape != (n_tokens,):
         return f"{values.size} strengths for {n_tokens} tokens"
     if not np.isfinite(values).all() or values.min() < 0 or values.max() > MAX_STRENGTH:

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from models import predictor, request, words_of
+
+from pipeline.records import Request
+from pipeline.result import Adjustment
+from pipeline.scoring import correlation_score
+from pipeline.simulation import FloatArray
+from stages.adjust import (
+    Contrast,
+    adjust_for_context,
+    contrast_correlation,
+    find_contrast,
+    weighted_correlation,
+)
+from stages.background import background
+from stages.lexical import normalise
+
+# Fires on "time" in one phrase only; the background has the word in hundreds of other places.
+TALES = (
+    "once upon a time*9 there was a king",
+    "it was once upon a time*8 in the west",
+    "she told me : once upon a time*9 a fox lived",
+    "once upon a time*7 , long ago , people sang",
+    "and so , once upon a time*9 , it began",
+    "we say once upon a time*8 to begin a tale",
+    "the book opens once upon a time*9 in a forest",
+    "once upon a time*8 two brothers went out",
+)
+TOKEN_ONLY = "the word 'time'"
+WITH_CONTEXT = "'time' in the phrase 'once upon a time'"
+
+
+def adjust(asked: Request, raw: float = 0.9) -> Adjustment:
+    prediction = predictor().predict(asked)
+    return adjust_for_context(prediction, predictor(), prediction.strengths, raw)
+
+
+def everywhere(word: str) -> Request:
+    """A neuron that fires on every occurrence of a word, in texts of the background."""
+    texts = dict.fromkeys(text for text, _ in background().places[word][1::2])
+    records = [
+        {
+            "tokens": [f" {w}" for w in words],
+            "values": [9.0 * (normalise(w) == word) for w in words],
+        }
+        for words in (background().words[text] for text in list(texts)[:12])
+    ]
+    return Request.parse(f"the word '{word}'", records)
+
+
+def contrast_of(asked: Request) -> Contrast:
+    found = find_contrast(predictor().predict(asked), predictor())
+    assert found
+    return found
+
+
+def test_an_explanation_by_the_token_alone_loses_more_than_one_with_the_context() -> None:
+    token_only, with_context = (
+        adjust(request(TOKEN_ONLY, *TALES)),
+        adjust(request(WITH_CONTEXT, *TALES)),
+    )
+    assert token_only.taken_off > 0.1
+    assert with_context.taken_off < token_only.taken_off / 2
+    assert token_only.context_dependence == with_context.context_dependence > 0.8
+    assert token_only.context_match < 0.2 < with_context.context_match
+    assert min(token_only.token_match, with_context.token_match) > 0.5
+    assert "'time' in other contexts" in token_only.reason
+
+
+@pytest.mark.parametrize("word", ["captain", "water", "night"])
+def test_a_neuron_that_fires_on_every_occurrence_of_a_word_loses_next_to_nothing(word: str) -> None:
+    found = adjust(everywhere(word), 0.99)
+    assert found.token_match > 0.5
+    assert found.context_match < 0.5
+    assert found.context_dependence < 0.4
+    assert found.taken_off < 0.06
+
+
+@pytest.mark.parametrize("raw", [0.0, -0.001, -1.0])
+def test_nothing_is_taken_off_a_score_that_is_not_positive(raw: float) -> None:
+    found = adjust(request(TOKEN_ONLY, *TALES), raw)
+    assert found.taken_off == 0.0
+    assert found.evidence == ()
+    assert found.context_match < 0.2
+
+
+@pytest.mark.parametrize("explanation", [TOKEN_ONLY, WITH_CONTEXT, "a king in a forest", "zyzzyva"])
+def test_an_adjustment_only_takes_off(explanation: str) -> None:
+    found = adjust(request(explanation, *TALES))
+    assert 0 <= found.taken_off <= 1
+    for share in (found.token_match, found.context_match, found.context_dependence):
+        assert 0 <= share <= 1
+
+
+def test_evidence_is_background_texts_with_the_token_strongest_first() -> None:
+    evidence = adjust(request(TOKEN_ONLY, *TALES)).evidence
+    assert 0 < len(evidence) <= 5
+    for found in evidence:
+        assert found.text in background().texts
+        assert normalise(found.token) == "time"
+        assert found.token in words_of(found.text)[0]
+        assert 0 < found.predicted <= 10
+        assert 0 < found.weight <= 1
+    effects = [found.predicted * found.weight for found in evidence]
+    assert effects == sorted(effects, reverse=True)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        pytest.param(("a zyzzyva*9 ran", "one zyzzyva*8"), id="word unknown to the background"),
+        pytest.param(("once upon a time*9",), id="one record"),
+        pytest.param(("once upon a time*9", "a time*4"), id="one strong record"),
+        pytest.param(("once*-1 time*-2", "a*-3 time*-1"), id="never positive"),
+    ],
+)
+def test_without_other_places_nothing_is_taken_off(texts: Sequence[str]) -> None:
+    found = adjust(request(TOKEN_ONLY, *texts))
+    assert (found.taken_off, found.context_match, found.evidence) == (0.0, 1.0, ())
+    assert found.reason == "no text of the background holds a peak word in another place"
+
+
+def test_silent_records_do_not_count_as_misses() -> None:
+    plain = adjust(request(TOKEN_ONLY, *TALES))
+    silent = adjust(request(TOKEN_ONLY, *TALES, "the king sat", "a fox ran", "no one came"))
+    assert silent.token_match == pytest.approx(plain.token_match, abs=0.05)
+
+
+def test_a_match_is_read_where_the_peak_word_ends() -> None:
+    tokens = [" once", " upon", " a", " ti", "me", " there"]
+    asked = Request.parse(TOKEN_ONLY, [{"tokens": tokens, "values": [0, 0, 0, 9, 1, 0]}] * 4)
+    assert adjust(asked).token_match > 0.5
+
+
+def test_the_unit_of_the_activations_does_not_matter() -> None:
+    plain = request(TOKEN_ONLY, *TALES)
+    small = [{"tokens": r.tokens, "values": r.values * 1e-13} for r in plain.records]
+    found = adjust(Request.parse(TOKEN_ONLY, small)).taken_off
+    assert found == pytest.approx(adjust(plain).taken_off)
+
+
+def test_contrast_texts_hold_a_peak_word_at_their_place() -> None:
+    asked = request("kings", "once upon a time*9", "a king*8 and a queen", "the king*7", "time*1")
+    found = contrast_of(asked)
+    assert set(map(normalise, found.tokens)) == {"time", "king"}
+    shape = (len(found.texts),)
+    assert len(found.tokens) == len(found.strengths) == len(found.texts) == len(set(found.texts))
+    assert found.predicted.shape == found.weights.shape == shape
+    for text, token, strengths, at in zip(
+        found.texts, found.tokens, found.strengths, found.predicted, strict=True
+    ):
+        words = background().words[text]
+        assert strengths.shape == (len(words),)
+        assert at in strengths[[i for i, word in enumerate(words) if word == token]]
+
+
+def test_with_no_weight_the_correlation_is_the_plain_one() -> None:
+    asked = request(TOKEN_ONLY, *TALES)
+    strengths = predictor().predict(asked).strengths
+    plain = correlation_score(asked.true_values, np.concatenate(strengths))
+    found = contrast_of(asked)
+    independent = Contrast(
+        found.texts, found.tokens, found.predicted, found.strengths, found.weights, dependence=0.0
+    )
+    weightless = Contrast(
+        found.texts, found.tokens, found.predicted, found.strengths, found.weights * 0, 1.0
+    )
+    assert contrast_correlation(asked, strengths, independent) == pytest.approx(plain)
+    assert contrast_correlation(asked, strengths, weightless) == pytest.approx(plain)
+    assert contrast_correlation(asked, strengths, found) < plain - 0.1
+
+
+def test_contrast_texts_never_outweigh_the_records() -> None:
+    asked = request("foxes", "the fox*1 ran")
+    strengths = [np.array([0.0, 10.0, 0.0])]
+
+    def correlation(texts: int) -> float:
+        firing = (np.array([10.0]),) * texts
+        contrast = Contrast((0,) * texts, ("fox",) * texts, np.ones(0), firing, np.ones(texts), 1.0)
+        return contrast_correlation(asked, strengths, contrast)
+
+    assert correlation(50) == pytest.approx(correlation(1))
+    assert 0.5 < correlation(1) < 1
+
+
+pairs = st.lists(
+    st.tuples(st.integers(-5, 5), st.integers(-5, 5), st.integers(0, 3)), min_size=1, max_size=8
+).filter(lambda rows: any(weight for _, _, weight in rows))
+
+
+def column(values: Sequence[int]) -> FloatArray:
+    return np.array(values, dtype=np.float64)
+
+
+@given(pairs)
+def test_a_weight_counts_like_so_many_repetitions(rows: list[tuple[int, int, int]]) -> None:
+    truth, guess, weight = map(column, zip(*rows, strict=True))
+    times = weight.astype(int)
+    expected = correlation_score(truth.repeat(times), guess.repeat(times))
+    assert weighted_correlation(truth, guess, weight) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e-300, 7.0])
+def test_constant_input_has_no_correlation(value: float) -> None:
+    truth, weight = np.array([0.0, 1.0, 3.0]), np.ones(3)
+    assert weighted_correlation(truth, np.full(3, value), weight) == 0.0
+    assert weighted_correlation(np.full(3, value), truth, weight) == 0.0

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from models import fast_encoder, predictor, request
+
+from pipeline.records import Request
+from stages.cheap import CheapPrediction, CheapPredictor
+from stages.head import Head
+
+STORY = (
+    "the quick brown fox*9 jumps over the lazy dog",
+    "she said that he was proud to announce it",
+    "a fox*8 met a fox*8",
+)
+
+
+def strengths(explanation: str, *texts: str) -> list[dict[str, float]]:
+    """Token → the strength predicted, of each text."""
+    asked = request(explanation, *texts)
+    found = predictor().predict(asked).strengths
+    return [
+        dict(zip(record.tokens, values.tolist(), strict=True))
+        for record, values in zip(asked.records, found, strict=True)
+    ]
+
+
+def unlearned(asked: Request) -> CheapPrediction:
+    """What is seen of a request, with each word's place in its text for a strength."""
+    seen = CheapPredictor(fast_encoder(), Head.empty()).observe(asked)
+    return CheapPrediction.of(seen, seen.words.position.astype(float) + 1)
+
+
+@pytest.mark.parametrize(
+    ("explanation", "firing"),
+    [
+        ("the word 'fox'", {" fox"}),
+        ("pronouns", {" she", " he", " it"}),
+        ("'to' after 'proud'", {" to"}),
+    ],
+)
+def test_an_explanation_fires_on_what_it_names_and_not_elsewhere(
+    explanation: str, firing: set[str]
+) -> None:
+    found = strengths(explanation, *STORY)
+    every = [(token, value) for text in found for token, value in text.items()]
+    assert np.mean([value for token, value in every if token in firing]) > 3
+    assert max(value for token, value in every if token not in firing) < 2
+
+
+def test_a_word_inside_another_does_not_fire() -> None:
+    found = strengths("the word 'she'", "she shelled peas on the shelf", "ashes")
+    assert found[0][" she"] > 6
+    assert max(found[0][" shelled"], found[0][" shelf"], found[1][" ashes"]) < 1
+
+
+def test_the_context_that_is_asked_for_counts() -> None:
+    (found,) = strengths("'to' after 'proud'", "proud to announce , he ran to*1 school")
+    ((_, to),) = (item for item in found.items() if item[0] == " to")
+    (other,) = strengths("'to' after 'proud'", "proud to announce it")
+    assert other[" to"] > to + 1
+
+
+def test_strength_stands_on_the_last_token_of_a_word() -> None:
+    tokens = ["The", " ", "fo", "x", "es", "\n", "", " ran", ",", " "]
+    asked = Request.parse("foxes", [{"tokens": tokens, "values": [0.0] * 10}])
+    assert unlearned(asked).strengths[0].tolist() == [1, 0, 0, 0, 2, 0, 0, 3, 4, 0]
+
+
+def test_every_text_gets_a_strength_for_each_of_its_tokens() -> None:
+    records = [[" "], ["fox"], ["\n", "\t"], [" a", " b"], [""]]
+    asked = Request.parse("a", [{"tokens": t, "values": [0.0] * len(t)} for t in records])
+    assert [s.tolist() for s in unlearned(asked).strengths] == [[0], [1], [0, 0], [1, 2], [0]]
+
+
+def test_a_column_is_read_where_each_record_peaks() -> None:
+    tokens = [[" the", " fo", "x"], [" "], [" dog", " ran"]]
+    values = [[0, 3, 1], [2], [-1, -2]]
+    asked = Request.parse(
+        "a", [{"tokens": t, "values": v} for t, v in zip(tokens, values, strict=True)]
+    )
+    prediction = unlearned(asked)
+    assert prediction.at_peaks(prediction.by_word).tolist() == [2, 1]
+
+
+def test_without_any_word_there_is_nothing_at_the_peaks() -> None:
+    prediction = unlearned(request("a", "x"))
+    assert prediction.at_peaks(prediction.by_word).tolist() == [1]
+    blank = Request.parse("a", [{"tokens": [" ", "\n"], "values": [1, 0]}])
+    prediction = predictor().predict(blank)
+    assert prediction.at_peaks(prediction.by_word).tolist() == [0]
+    assert prediction.strengths[0].tolist() == [0, 0]
+
+
+def test_a_further_explanation_of_the_records_embeds_only_itself() -> None:
+    encoder = fast_encoder()
+    cheap = CheapPredictor(encoder, Head.empty())
+    cheap.observe(request("foxes", *STORY))
+    cheap.observe(request("dogs", *STORY))
+    calls = encoder.encoder.calls  # type: ignore[attr-defined]
+    assert [call for call in calls if call][2:] == [[("dogs",)]]
+
+
+def test_other_texts_are_judged_like_the_request() -> None:
+    asked = request("the word 'fox'", *STORY)
+    prediction = predictor().predict(asked)
+    texts = [asked.texts[2].words, ("no", "match", "here")]
+    words, by_word = predictor().predict_elsewhere(prediction.seen, texts)
+    own, other = words.split(by_word)
+    assert own == pytest.approx(prediction.strengths[2], abs=0.05)
+    assert other.max() < 1
+
+
+words = st.sampled_from(["fox", " dog", "\n", "", "中文", "😀", "'", "7", " the", "\u200b", "ĠĊ"])
+records = st.lists(st.lists(words, min_size=1, max_size=6), min_size=1, max_size=4)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.sampled_from(["the word 'fox'", "'", "中文", "numbers, not 'dog'"]), records)
+def test_strengths_lie_between_0_and_10(explanation: str, texts: list[list[str]]) -> None:
+    asked = Request.parse(explanation, [{"tokens": t, "values": [0.0] * len(t)} for t in texts])
+    prediction = predictor().predict(asked)
+    assert [len(s) for s in prediction.strengths] == list(map(len, texts))
+    every = np.concatenate(prediction.strengths)
+    assert every.min() >= 0
+    assert every.max() <= 10

@@ -1,0 +1,115 @@
+"""The training code, on three features: it has to run, repeat itself and keep folds apart."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import numpy as np
+import pytest
+from models import predictor
+
+from benchmarks.dataset import KINDS, Case, load
+from benchmarks.fitting import (
+    GateData,
+    Rows,
+    Sample,
+    fit_gate,
+    fit_head,
+    foreign_sample,
+    part_sample,
+    predicted,
+    quantile,
+    rows,
+    whole_sample,
+)
+from stages.gate import EVIDENCE, evidence
+
+
+@pytest.fixture(scope="module")
+def cases() -> list[Case]:
+    """Three features of different folds."""
+    every = load()
+    folds: dict[int, list[Case]] = {}
+    for start in range(0, len(every), len(KINDS)):
+        folds.setdefault(every[start].fold, every[start : start + len(KINDS)])
+    return [case for chosen in islice(folds.values(), 3) for case in chosen]
+
+
+@pytest.fixture(scope="module")
+def samples(cases: list[Case]) -> list[Sample]:
+    return [whole_sample(case, predictor()) for case in cases]
+
+
+@pytest.fixture(scope="module")
+def training(samples: list[Sample]) -> list[Rows]:
+    return [rows(sample, predictor()) for sample in samples]
+
+
+def test_folds_keep_the_explanations_of_a_feature_together() -> None:
+    folds: dict[str, set[int]] = {}
+    for case in load():
+        folds.setdefault(case.feature, set()).add(case.fold)
+    assert len(folds) == 100
+    assert all(len(of_feature) == 1 for of_feature in folds.values())
+
+
+def test_recorded_strengths_reach_the_training_rows(training: list[Rows]) -> None:
+    for part in training:
+        assert {len(column) for column in part.columns.values()} == {len(part.target)}
+        recorded = sum(int(np.count_nonzero(values)) for values in part.case.simulated)
+        # Two marks on one word are one row, and a mark on white space is none.
+        assert 0.9 * recorded <= np.count_nonzero(part.target) <= recorded
+        assert part.target.max() <= 1.0
+
+
+def test_the_same_seed_grows_the_same_head(training: list[Rows], samples: list[Sample]) -> None:
+    first, second = fit_head(training, 7), fit_head(training, 7)
+    np.testing.assert_array_equal(first.value, second.value)
+    agreement = [
+        np.corrcoef(np.concatenate(predicted(s, first).strengths), np.concatenate(s.simulated))
+        for s in samples
+    ]
+    assert np.mean([pair[0, 1] for pair in agreement]) > 0.5
+
+
+def test_a_smaller_request_keeps_records_and_simulations_together(cases: list[Case]) -> None:
+    sample = part_sample(cases[0], predictor(), np.random.default_rng(1))
+    whole = dict(zip(map(id, cases[0].top.records), cases[0].simulated, strict=False))
+    assert 2 <= len(sample.simulated) < len(cases[0].top.records)
+    for record, simulated in zip(sample.seen.request.records, sample.simulated, strict=True):
+        assert whole[id(record)] is simulated
+
+
+def test_a_foreign_explanation_comes_from_another_feature_of_the_same_fold() -> None:
+    every = load()
+    sample = foreign_sample(every[0], every, predictor(), np.random.default_rng(1))
+    source = next(c for c in every if c.top.explanation == sample.seen.request.explanation)
+    assert source.feature != every[0].feature
+    assert source.fold == every[0].fold
+    assert not sample.recorded
+    assert sample.llm_score == 0.0
+
+
+def test_a_gate_is_fitted_from_few_samples(training: list[Rows], samples: list[Sample]) -> None:
+    head = fit_head(training, 7)
+    predictions = tuple(predicted(sample, head) for sample in samples)
+    data = GateData(
+        inputs=np.array([evidence(prediction) for prediction in predictions]),
+        scores=np.array([sample.llm_score for sample in samples]),
+        groups=np.array([sample.case.fold for sample in samples]),
+        samples=tuple(samples),
+        predictions=predictions,
+    )
+    assert data.inputs.shape == (len(samples), len(EVIDENCE))
+    gate = fit_gate(data, 7)
+    assert 0.0 < gate.constants.sampling < 1.0
+    covered = [
+        abs(prior.score - score) <= gate.half_width(prior, 0, 20)
+        for prior, score in zip(gate.estimates(data.inputs), data.scores, strict=True)
+    ]
+    assert np.mean(covered) >= 0.7
+
+
+def test_the_conformal_quantile_counts_the_case_to_come() -> None:
+    assert quantile(np.arange(1.0, 11.0)) == 10.0  # ⌈11 · 0.9⌉ = 10th of 10
+    assert quantile(np.arange(1.0, 101.0)) == 91.0  # ⌈101 · 0.9⌉ = 91st of 100

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.lexical import (
+    classes_of,
+    content_words,
+    normalise,
+    parse,
+    stem,
+    word_lists,
+    words_of,
+)
+
+
+def terms(explanation: str) -> dict[str, str]:
+    return {term.text: term.role for term in parse(explanation).terms}
+
+
+@pytest.mark.parametrize(
+    ("explanation", "expected"),
+    [
+        ("the word 'more'", {"more": "target"}),
+        ("'to' after 'proud'", {"to": "target", "proud": "before"}),
+        ("'to' preceded by 'proud'", {"to": "target", "proud": "before"}),
+        ("'the' followed by 'best'", {"the": "target", "best": "after"}),
+        ("'the' before 'best'", {"the": "target", "best": "after"}),
+        ("words beginning with 'autom'", {"autom": "prefix"}),
+        ("words ending in 'ous'", {"ous": "suffix"}),
+        ("'-ing' and 'un-'", {"-ing": "suffix", "un-": "prefix"}),
+        ("'to' as in 'proud to announce'", {"to": "target", "proud to announce": "example"}),
+        ("'to' after a word like 'proud'", {"to": "target", "proud": "example"}),
+        ("words ending in -ing or -ed", {"-ing": "suffix", "-ed": "suffix"}),
+        ("un- and re- at the start of verbs", {"un-": "prefix", "re-": "prefix"}),
+        ("'to' after '-ing'", {"to": "target", "-ing": "before"}),
+        ("a well-known state-of-the-art - or not", {}),
+        ("'door', not 'next door'", {"door": "target", "next door": "excluded"}),
+        ("'so' rather than 'very'", {"so": "target", "very": "excluded"}),
+    ],
+)
+def test_the_cue_before_a_quotation_gives_its_role(
+    explanation: str, expected: dict[str, str]
+) -> None:
+    assert terms(explanation) == expected
+
+
+def test_a_list_shares_one_cue() -> None:
+    assert terms("'to' after 'proud', 'happy' or 'able'") == {
+        "to": "target",
+        "proud": "before",
+        "happy": "before",
+        "able": "before",
+    }
+
+
+def test_a_cue_far_back_belongs_to_something_else() -> None:
+    assert terms("after a verb of sudden motion, usually 'from'") == {"from": "target"}
+    assert terms("after the verb 'from'") == {"from": "before"}
+
+
+@pytest.mark.parametrize("quoted", ["'fox'", '"fox"', "‘fox’", "“fox”", "`fox`"])
+def test_every_make_of_quotation_marks_is_read(quoted: str) -> None:
+    assert terms(f"the word {quoted} in fables") == {"fox": "target"}
+
+
+@pytest.mark.parametrize(
+    "explanation", ["the dogs' bone is the dog's", "don't and won't", "''", "'"]
+)
+def test_apostrophes_are_not_quotations(explanation: str) -> None:
+    assert terms(explanation) == {}
+
+
+@pytest.mark.parametrize("quoted", ["'don't'", "“don’t”", "‘don’t’"])
+def test_a_quotation_may_hold_an_apostrophe(quoted: str) -> None:
+    (term,) = parse(f"the word {quoted}").terms
+    assert (term.words, term.stems) == (("don't",), ("don",))
+
+
+def test_a_term_is_compared_by_normalised_words_and_stems() -> None:
+    (term,) = parse("as in 'The Running Dogs'").terms
+    assert term.words == ("the", "running", "dogs")
+    assert term.stems == ("the", "run", "dog")
+
+
+@pytest.mark.parametrize(
+    ("explanation", "head", "context"),
+    [
+        ("animals in cold places", "animals", "in cold places"),
+        ("'more' in claims", "more", "in claims"),
+        ("in fact foxes: red ones", "in fact foxes", "red ones"),
+        ("months, in dates", "months", "in dates"),
+        ("cold places", "cold places", ""),
+    ],
+)
+def test_the_context_begins_where_something_to_fire_on_has_been_said(
+    explanation: str, head: str, context: str
+) -> None:
+    parsed = parse(explanation)
+    assert (parsed.head, parsed.context) == (head, context)
+
+
+def test_content_words_are_sorted_into_head_context_and_exclusion() -> None:
+    parsed = parse("mentions of animals in cold places, but not pets; chiefly wolves")
+    assert parsed.head_words == ("animals",)
+    assert parsed.context_words == ("cold", "places", "wolves")
+    assert parsed.excluded_words == ("pets",)
+    assert parsed.length == 13  # a comma and a semicolon are words too
+
+
+def test_classes_are_found_where_they_are_named() -> None:
+    parsed = parse("pronouns after years")
+    assert "pronoun" in parsed.head_classes
+    assert "year" not in parsed.head_classes
+    assert "year" in parsed.context_classes
+
+
+@pytest.mark.parametrize(
+    ("word", "classes"),
+    [
+        ("1999", {"number", "year"}),
+        ("She", {"pronoun", "capitalised"}),
+        ("MONDAY", {"weekday", "upper"}),
+        ("won’t", {"modal", "negation", "apostrophe"}),
+        (",", {"punctuation", "comma"}),
+        ("€", {"currency", "symbol"}),
+    ],
+)
+def test_a_word_has_the_classes_that_its_list_or_shape_tells(word: str, classes: set[str]) -> None:
+    assert classes <= classes_of(word)
+
+
+def test_a_word_of_no_class_has_none() -> None:
+    assert not classes_of("fox")
+    assert "year" not in classes_of("2525")
+
+
+def test_lists_hold_words_in_the_form_in_which_they_are_compared() -> None:
+    assert [
+        word for words in word_lists().values() for word in words if normalise(word) != word
+    ] == []
+
+
+def test_content_words_keep_order_and_come_once() -> None:
+    assert content_words("the fox, a dog and the Fox's den: fox!") == ("fox", "dog", "fox's", "den")
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [("running", "run"), ("dog's", "dog"), ("foxes", "fox"), ("'", "'"), ("слова", "слова")],
+)
+def test_a_stem_drops_endings_and_contractions(word: str, expected: str) -> None:
+    assert stem(word) == expected
+
+
+def test_stems_are_the_same_from_many_threads() -> None:
+    words = [f"{root}{end}" for root in ("walk", "jump", "climb") for end in ("s", "ed", "ing")]
+    found: list[list[str]] = []
+
+    def work() -> None:
+        for _ in range(20):
+            stem.cache_clear()
+            found.append([stem(word) for word in words])
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 80
+    assert {tuple(stems) for stems in found} == {
+        tuple(root for root in ("walk", "jump", "climb") for _ in range(3))
+    }
+
+
+explanations = st.text() | st.lists(
+    st.sampled_from(
+        [
+            "'to'",
+            '"',
+            "'",
+            "“",
+            "-",
+            "'-ing'",
+            "not",
+            "after",
+            "in",
+            "fox",
+            "'a b'",
+            ",",
+            "‘’",
+            "\n",
+        ]
+    ),
+    max_size=12,
+).map(" ".join)
+
+
+@given(explanations)
+def test_any_text_has_a_parse(text: str) -> None:
+    parsed = parse(text)
+    assert parsed.length == len(words_of(text))
+    for term in parsed.terms:
+        assert term.text in text
+        assert len(term.words) == len(term.stems) > 0
+        assert all([*term.words, *term.stems])
+    spoken = {*parsed.head_words, *parsed.context_words, *parsed.excluded_words}
+    assert spoken <= set(words_of(text))
+    assert not spoken & word_lists()["stop"]
