@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     save_static_vectors(MiniLM(), STATIC_VECTORS)
-    encoder = TextEncoder(MiniLM(), size=50_000)
+    encoder = TextEncoder(MiniLM(), most_words=10_000_000)
     cases = load(SEED)
     rng = np.random.default_rng(SEED)
     predictor = CheapPredictor(encoder, Head.empty())

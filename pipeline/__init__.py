@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.errors import ScorerError
@@ -90,11 +90,17 @@ def score_many(requests: Iterable[Mapping[str, Any]], **options: Any) -> Iterato
     return _default_scorer().score_many(requests, **options)
 
 
-@cache
+_default: list[Scorer] = []
+_making_default = Lock()
+
+
 def _default_scorer() -> Scorer:
     from pipeline.scorer import Scorer
 
-    return Scorer()
+    with _making_default:
+        if not _default:
+            _default.append(Scorer())
+    return _default[0]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from pipeline.simulation import Usage
 
 
@@ -38,7 +40,12 @@ class InvalidRequest(ScorerError):
 
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(f"{field}: {message}" if field else message)
+        self.message = message
         self.field = field
+
+    def inside(self, place: str) -> Self:
+        """The same error with the field's path continued outwards: ``requests[2].explanation``."""
+        return type(self)(self.message, f"{place}.{self.field}" if self.field else place)
 
 
 class RequestTooLarge(InvalidRequest):

@@ -58,7 +58,7 @@ class Scorer:
         adjust: bool = True,
     ) -> ScoreResult:
         """Score one explanation; `pipeline.score` documents the arguments."""
-        _check_options(tolerance, max_llm_tokens)
+        _check_options(simulator, tolerance, max_llm_tokens)
         request = Request.parse(explanation, activations, self.settings.limits)
         models = self._models.load()
         cheap = models.predictor.predict(request)
@@ -95,7 +95,11 @@ class Scorer:
                     f"found {type(raw).__name__}",
                     f"requests[{index}]",
                 )
-            yield self.score(raw.get("explanation"), raw.get("activations"), **options)
+            try:
+                result = self.score(raw.get("explanation"), raw.get("activations"), **options)
+            except InvalidRequest as error:
+                raise error.inside(f"requests[{index}]") from None
+            yield result
 
     def load(self) -> None:
         """Load the encoder and the weights now, not with the first score."""
@@ -145,7 +149,15 @@ class _Loaded:
     simulator: QuoteSimulator | None
 
 
-def _check_options(tolerance: float, max_llm_tokens: int | None) -> None:
+def _check_options(
+    simulator: SimulatorChoice, tolerance: float, max_llm_tokens: int | None
+) -> None:
+    if not (simulator is None or simulator == "auto" or isinstance(simulator, Simulator)):
+        raise InvalidRequest(
+            f"{simulator!r:.80} is neither None nor 'auto' and has no method `simulate`; "
+            "a model's name belongs into the setting SIMULATOR_MODEL",
+            "simulator",
+        )
     if not 0.0 < tolerance <= 1.0:
         raise InvalidRequest(f"{tolerance} is not in (0, 1]", "tolerance")
     if max_llm_tokens is not None and max_llm_tokens < 0:

@@ -19,8 +19,11 @@ import regex
 
 IntArray = npt.NDArray[np.int64]
 
-# A word keeps its inner apostrophes ("don't"); every other visible character is a word of its own.
-WORD = regex.compile(r"[\w--_]+(?:['’][\w--_]+)*|[^\w\s]|_", regex.V1)
+# A word keeps its inner apostrophes ("don't"). Every other visible character is a word of its own,
+# and so is one of a script that sets no spaces between words.
+_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+_LETTER = rf"[\w--[_{_UNSPACED}]]"
+WORD = regex.compile(rf"{_LETTER}+(?:['’]{_LETTER}+)*|[{_UNSPACED}]\p{{M}}*|[^\w\s]|_", regex.V1)
 _BYTE_TOKEN = regex.compile(r"<0x([0-9A-Fa-f]{2})>")
 _SPECIAL = regex.compile(r"<[|｜]?[^<>\s]{1,40}[|｜]?>|\[[A-Z]{2,12}\]")
 _BARE_WORD = regex.compile(r"[\p{Latin}\p{Cyrillic}\p{Greek}\p{N}]")

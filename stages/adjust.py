@@ -30,7 +30,7 @@ _NEIGHBOURS = 3  # contexts that a context is compared with
 _CONTRAST_TEXTS = 24
 _PEAK_WORDS = 4
 _STRONG = 0.5  # share of the largest activation from which a record's peak counts
-_TOTAL_WEIGHT = 0.5  # of all contrast texts, as a share of the records
+_TOTAL_WEIGHT = 0.5  # of all contrast texts' words at most, as a share of the records' tokens
 _SHOWN = 5
 
 
@@ -82,7 +82,9 @@ def adjust_for_context(
     weights = contrast.weights
     elsewhere = float(weights @ contrast.predicted / max(weights.sum(), 1e-9)) / MAX_STRENGTH
     plain = correlation_score(request.true_values, np.concatenate(strengths))
-    off = max(0.0, plain - contrast_correlation(request, strengths, contrast)) if raw > 0 else 0.0
+    kept = contrast_correlation(request, strengths, contrast) / plain if plain > 0 else 1.0
+    # As a share, since the raw score need not be the plain correlation: the gate corrects it.
+    off = max(raw, 0.0) * float(np.clip(1.0 - kept, 0.0, 1.0))
     return Adjustment(
         taken_off=off,
         token_match=match,
@@ -183,7 +185,8 @@ def contrast_correlation(
 ) -> float:
     """Correlation over the records' tokens and, weighed, the contrast texts' words at truth 0."""
     weights = contrast.weights * contrast.dependence
-    weights = weights * min(1.0, _TOTAL_WEIGHT * len(request.records) / max(len(weights), 1))
+    words = sum(map(len, contrast.strengths))
+    weights = weights * min(1.0, _TOTAL_WEIGHT * len(request.true_values) / max(words, 1))
     guess = np.concatenate([*strengths, *contrast.strengths])
     truth = np.concatenate([request.true_values, np.zeros(len(guess) - len(request.true_values))])
     weight = np.concatenate(

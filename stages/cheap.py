@@ -46,11 +46,14 @@ class CheapPrediction:
 
     @classmethod
     def of(cls, seen: Observation, by_word: FloatArray) -> Self:
-        """Put each word's strength on its last token, as the recorded simulations do."""
+        """Put each word's strength on its last token, as the recorded simulations do.
+
+        Where words share a token ("fox," of a tokenizer that cuts at spaces), the strongest counts.
+        """
         strengths = []
         for text, values in zip(seen.request.texts, seen.words.split(by_word), strict=True):
             of_record = np.zeros(len(text.spans))
-            of_record[text.word_tokens] = values
+            np.maximum.at(of_record, text.word_tokens, values)
             strengths.append(of_record)
         return cls(seen, by_word, tuple(strengths))
 
@@ -108,7 +111,7 @@ class CheapPredictor:
     ) -> tuple[Words, Features]:
         """Work out the features of further texts."""
         words = Words(self._encoder.encode(texts))
-        return words, features(seen.explanation, words, seen.words)
+        return words, features(seen.explanation, words, (seen.words, seen.columns))
 
     def _strengths(self, columns: Features) -> FloatArray:
         return MAX_STRENGTH * np.clip(self._head.predict(columns), 0.0, 1.0)

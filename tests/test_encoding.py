@@ -33,14 +33,14 @@ def test_a_text_is_encoded_once() -> None:
 
 def test_what_was_not_used_for_longest_is_dropped() -> None:
     spelling = SpellingEncoder()
-    encoder = TextEncoder(spelling, size=2)
+    encoder = TextEncoder(spelling, most_words=4)
     for texts in ([FOX, DOG], [FOX], [CAT], [FOX], [DOG]):
         encoder.encode(texts)
     assert [call for call in spelling.calls if call] == [[FOX, DOG], [CAT], [DOG]]
 
 
 def test_a_request_may_be_larger_than_the_cache() -> None:
-    encoder = TextEncoder(SpellingEncoder(), size=1)
+    encoder = TextEncoder(SpellingEncoder(), most_words=1)
     assert [text.written for text in encoder.encode([FOX, DOG, FOX, CAT])] == [FOX, DOG, FOX, CAT]
 
 
@@ -91,7 +91,7 @@ class LonelyEncoder(SpellingEncoder):
 
 def test_threads_share_it_without_mixing_texts_up() -> None:
     lonely = LonelyEncoder()
-    encoder = TextEncoder(lonely, size=7)
+    encoder = TextEncoder(lonely, most_words=14)
     texts = [(f"word{i}", "x" * i) for i in range(15)]
     done: list[bool] = []
 

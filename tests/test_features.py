@@ -20,8 +20,11 @@ def see(explanation: str, *texts: str, reference: tuple[str, ...] = ()) -> Featu
     """All features of the texts' words."""
     encoder = fast_encoder()
     words = Words(encoder.encode(words_of(*texts)))
-    usual = Words(encoder.encode(words_of(*reference))) if reference else None
-    return features(encode_explanation(explanation, encoder), words, usual)
+    encoded = encode_explanation(explanation, encoder)
+    if not reference:
+        return features(encoded, words)
+    usual = Words(encoder.encode(words_of(*reference)))
+    return features(encoded, words, (usual, features(encoded, usual)))
 
 
 LEXICAL = [

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from models import fast_encoder, words_of
 
 from stages.embedding import WordVectors, normalised
-from stages.encoding import EncodedText, interned
+from stages.encoding import TRAITS, EncodedText, interned
 from stages.words import Column, Words
 
 sizes = st.lists(st.integers(0, 7), min_size=1, max_size=6)
@@ -23,9 +23,8 @@ def some_words(sizes: list[int], seed: int = 0) -> Words:
     for size in sizes:
         written = tuple(rng.choice(["fox", "dog", "cat"], size).tolist())
         vectors = [normalised(rng.normal(size=(size, 5)).astype(np.float32)) for _ in range(2)]
-        texts.append(
-            EncodedText(written, interned(written), interned(written), WordVectors(*vectors))
-        )
+        ids, traits = interned(written), dict.fromkeys(TRAITS, vectors[0][:, 0])
+        texts.append(EncodedText(written, ids, ids, ids, traits, WordVectors(*vectors)))
     return Words(texts)
 
 
