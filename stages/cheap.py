@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
@@ -17,6 +18,7 @@ from stages.features import Features, features
 from stages.head import Head
 from stages.words import Column, Words
 
+_RECENT = 4
 HEAD_PATH = Path(__file__).parent / "data" / "head.safetensors"
 
 
@@ -76,8 +78,10 @@ class CheapPredictor:
     """
 
     def __init__(self, encoder: TextEncoder, head: Head) -> None:
-        self._encoder = encoder
         self._head = head
+        self._encoder = encoder
+        # The further explanations of a neuron ask for the same words, contrast texts included.
+        self._words = lru_cache(maxsize=_RECENT)(self._fresh_words)
 
     def predict(self, request: Request) -> CheapPrediction:
         """Predict the strength that a full simulation would give each token."""
@@ -86,7 +90,7 @@ class CheapPredictor:
 
     def observe(self, request: Request) -> Observation:
         """Embed a request and work out its features."""
-        words = Words(self._encoder.encode([text.words for text in request.texts]))
+        words = self._words(tuple(text.words for text in request.texts))
         explanation = encode_explanation(request.explanation, self._encoder)
         return Observation(request, explanation, words, features(explanation, words))
 
@@ -110,8 +114,11 @@ class CheapPredictor:
         self, seen: Observation, texts: Sequence[tuple[str, ...]]
     ) -> tuple[Words, Features]:
         """Work out the features of further texts."""
-        words = Words(self._encoder.encode(texts))
+        words = self._words(tuple(texts))
         return words, features(seen.explanation, words, (seen.words, seen.columns))
+
+    def _fresh_words(self, texts: tuple[tuple[str, ...], ...]) -> Words:
+        return Words(self._encoder.encode(texts))
 
     def _strengths(self, columns: Features) -> FloatArray:
         return MAX_STRENGTH * np.clip(self._head.predict(columns), 0.0, 1.0)

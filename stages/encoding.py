@@ -87,10 +87,10 @@ def _intern(written: tuple[str, ...], vectors: WordVectors) -> EncodedText:
     plain = [normalise(word) for word in written]
     traits = {
         "log_frequency": background().log_frequency(plain),
-        "is_letter": [word[0].isalpha() for word in written],
-        "is_digit": [word[0].isdigit() for word in written],
-        "is_capital": [word[0].isupper() for word in written],
-        "is_alphanumeric": [word[0].isalnum() for word in written],
+        "is_letter": [word[:1].isalpha() for word in written],
+        "is_digit": [word[:1].isdigit() for word in written],
+        "is_capital": [word[:1].isupper() for word in written],
+        "is_alphanumeric": [word[:1].isalnum() for word in written],
         "length": [len(word) for word in written],
     }
     return EncodedText(

@@ -19,7 +19,7 @@ from pipeline.errors import ConfigurationError
 
 FeatureMatrix = npt.NDArray[np.float32]
 
-_ARRAYS = ("column", "threshold", "children", "value", "roots")
+_ARRAYS = ("column", "threshold", "children", "value", "roots", "depths")
 _ROWS = 128  # at a time, so that what a step touches stays in the processor's cache
 
 
@@ -34,7 +34,7 @@ class Head:
     children : shape (2 * n_nodes,), each node's left and right child; of a leaf, itself. A row
         goes left where ``row[column] <= threshold``.
     roots : shape (n_trees,), node of each tree's root.
-    depth : steps after which every row stands on a leaf.
+    depths : shape (n_trees,), steps after which every row stands on a leaf; deepest tree first.
     baseline : what the sum of the trees' values is added to.
     """
 
@@ -44,7 +44,7 @@ class Head:
     children: npt.NDArray[np.int64]
     value: npt.NDArray[np.float64]
     roots: npt.NDArray[np.int64]
-    depth: int
+    depths: npt.NDArray[np.int64]
     baseline: float
 
     def predict(self, features: Mapping[str, npt.NDArray[np.float32]]) -> npt.NDArray[np.float64]:
@@ -65,16 +65,17 @@ class Head:
         cells = matrix.ravel()
         row = (np.arange(len(matrix)) * matrix.shape[1])[:, None]
         node = np.repeat(self.roots[None], len(matrix), axis=0)
-        for _ in range(self.depth):
-            right = cells.take(row + self.column.take(node)) > self.threshold.take(node)
-            node = self.children.take(2 * node + right)
+        for step in range(int(self.depths.max(initial=0))):
+            deeper = node[:, : int((self.depths > step).sum())]
+            right = cells.take(row + self.column.take(deeper)) > self.threshold.take(deeper)
+            deeper[:] = self.children.take(2 * deeper + right)
         return np.asarray(self.baseline + self.value.take(node).sum(axis=1))
 
     def save(self, path: Path) -> None:
         from safetensors.numpy import save_file
 
         arrays = {name: getattr(self, name) for name in _ARRAYS}
-        about = {"names": list(self.names), "depth": self.depth, "baseline": self.baseline}
+        about = {"names": list(self.names), "baseline": self.baseline}
         save_file(arrays, path, metadata={"head": json.dumps(about)})
 
     @classmethod
@@ -102,12 +103,13 @@ class Head:
     def empty(cls) -> Self:
         """A head without trees, for whoever wants only the features."""
         none, no_value = np.zeros(0, dtype=np.int64), np.zeros(0)
-        return cls((), none, no_value, none, no_value, none, depth=0, baseline=0.0)
+        return cls((), none, no_value, none, no_value, none, none, baseline=0.0)
 
     @classmethod
     def from_sklearn(cls, model: Any, names: tuple[str, ...]) -> Self:
         """Take over the trees of a fitted `HistGradientBoostingRegressor` without categories."""
         nodes = [predictors[0].nodes for predictors in model._predictors]
+        nodes.sort(key=lambda tree: -int(tree["depth"].max()))
         sizes = [len(tree) for tree in nodes]
         roots = np.cumsum([0, *sizes[:-1]])
         every: Any = np.concatenate(nodes)
@@ -122,6 +124,6 @@ class Head:
             children=np.where(leaf, itself, children + offset).T.ravel().astype(np.int64),
             value=np.where(leaf, every["value"], 0.0).astype(np.float64),
             roots=roots.astype(np.int64),
-            depth=int(every["depth"].max()),
+            depths=np.array([tree["depth"].max() for tree in nodes], dtype=np.int64),
             baseline=float(np.ravel(model._baseline_prediction)[0]),
         )

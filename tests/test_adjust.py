@@ -66,7 +66,7 @@ def test_an_explanation_by_the_token_alone_loses_more_than_one_with_the_context(
         adjust(request(TOKEN_ONLY, *TALES)),
         adjust(request(WITH_CONTEXT, *TALES)),
     )
-    assert token_only.taken_off > 0.1
+    assert token_only.taken_off > 0.05
     assert with_context.taken_off < token_only.taken_off / 2
     assert token_only.context_dependence == with_context.context_dependence > 0.8
     assert token_only.context_match < 0.2 < with_context.context_match
@@ -174,7 +174,7 @@ def test_with_no_weight_the_correlation_is_the_plain_one() -> None:
     )
     assert contrast_correlation(asked, strengths, independent) == pytest.approx(plain)
     assert contrast_correlation(asked, strengths, weightless) == pytest.approx(plain)
-    assert contrast_correlation(asked, strengths, found) < plain - 0.1
+    assert contrast_correlation(asked, strengths, found) < plain - 0.05
 
 
 def test_contrast_texts_never_outweigh_the_records() -> None:
@@ -186,8 +186,8 @@ def test_contrast_texts_never_outweigh_the_records() -> None:
         contrast = Contrast((0,) * texts, ("fox",) * texts, np.ones(0), firing, np.ones(texts), 1.0)
         return contrast_correlation(asked, strengths, contrast)
 
-    assert correlation(50) == pytest.approx(correlation(1))
-    assert 0.5 < correlation(1) < 1
+    assert correlation(50) == pytest.approx(correlation(2))
+    assert 0.4 < correlation(50) < correlation(1) < 1
 
 
 pairs = st.lists(

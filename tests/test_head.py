@@ -110,7 +110,7 @@ def test_the_file_holds_numbers_and_nothing_else(head: Head, tmp_path: Path) -> 
         start = 8 + int.from_bytes(content[:8], "little")
         header = json.loads(content[8:start])
         about = json.loads(header.pop("__metadata__")["head"])
-        assert set(about) == {"names", "depth", "baseline"}
+        assert set(about) == {"names", "baseline"}
         assert {entry["dtype"] for entry in header.values()} <= {"F32", "F64", "I16", "I32", "I64"}
         assert max(entry["data_offsets"][1] for entry in header.values()) == len(content) - start
 
@@ -140,8 +140,10 @@ def with_metadata(about: object) -> Callable[[Path], None]:
         pytest.param(cut, id="cut off"),
         pytest.param(without_metadata, id="some other safetensors"),
         pytest.param(with_metadata(["a", "b"]), id="of a strange form"),
-        pytest.param(with_metadata({"depth": 1}), id="without names"),
-        pytest.param(with_metadata({"names": ["a"], "depth": 1, "colour": 2}), id="of the future"),
+        pytest.param(with_metadata({"baseline": 1}), id="without names"),
+        pytest.param(
+            with_metadata({"names": ["a"], "baseline": 1, "colour": 2}), id="of the future"
+        ),
     ],
 )
 def test_a_file_that_is_not_a_head_says_how_to_get_one(
