@@ -104,7 +104,14 @@ def table(judged: Sequence[Judged]) -> str:
     }
     for m in PARTS:
         measures |= _of_part(m)
-    lines = [f"| | {' | '.join(groups)} |", f"|---|{'---|' * len(groups)}"]
+    lines = [
+        "# Held-out figures",
+        "",
+        f"{len(judged)} explanations on their features' top records; written by `make train`.",
+        "",
+        f"| | {' | '.join(groups)} |",
+        f"|---|{'---|' * len(groups)}",
+    ]
     lines += [
         f"| {name} | {' | '.join(f'{measure(group):.3f}' for group in groups.values())} |"
         for name, measure in measures.items()

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import fault_server
 import httpx2
 import pytest
+from llm_server import LLMServer
 from serving import answer, serving
 
 from pipeline.scorer import Scorer
@@ -96,3 +97,17 @@ def test_odd_tokens_reach_the_llm_and_come_back(llm: LLMSetup) -> None:
     tokens = [" fox", "\ud83d", "\u0000", "\u2028", "", "«7»", "\n", " end"]
     activations = [{"tokens": tokens, "values": [3, 0, 0, 1, 0, 0, 0, 0]}]
     assert llm.answer(fault_server.mark_first_words, activations=activations)
+
+
+def test_a_real_llm_is_asked_from_end_to_end(llm_server: LLMServer) -> None:
+    settings = Settings(
+        port=0, openai_base_url=llm_server.base_url, simulator_model=llm_server.model
+    )
+    with Scorer(settings) as scorer, serving(scorer, settings) as client:
+        found = answer(client, tolerance=1e-6)
+    assert found["usage"]["calls"] in {1, 2}
+    assert found["usage"]["prompt_tokens"] > 500
+    # So small a model seldom quotes what stands in the text; what it gets wrong must be said.
+    assert (found["status"], found["route"] == "full") in {("ok", True), ("degraded", False)}
+    assert (found["reason"] is None) == (found["status"] == "ok")
+    assert -1 <= found["interval"][0] <= found["raw_score"] <= found["interval"][1] <= 1
