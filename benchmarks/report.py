@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import spearmanr
 
-from benchmarks.dataset import KINDS, Case
+from benchmarks.dataset import FOLDS, KINDS, Case
 from benchmarks.fitting import Sample
 from pipeline.scoring import correlation_score
 from stages.adjust import adjust_for_context
@@ -87,14 +87,19 @@ class Judged:
 
 
 def table(judged: Sequence[Judged]) -> str:
-    """The figures over all kinds and for each kind of explanation."""
+    """The figures over all, for each kind of explanation and for each fold."""
     groups = {"all": list(judged)}
     groups |= {kind: [j for j in judged if j.case.kind == kind] for kind in KINDS}
+    groups |= {
+        f"fold {fold + 1}": [j for j in judged if j.case.fold == fold] for fold in range(FOLDS)
+    }
     measures: dict[str, Callable[[Sequence[Judged]], float]] = {
         "token-wise correlation with the LLM": lambda g: _mean(j.token_agreement for j in g),
         "LLM score": lambda g: _mean(j.llm for j in g),
         "plain cheap score": lambda g: _mean(j.plain for j in g),
         "estimate": lambda g: _mean(j.estimate for j in g),
+        "estimate, adjusted": lambda g: _mean(j.estimate - j.cheap_off for j in g),
+        "LLM score, adjusted": lambda g: _mean(j.llm - j.llm_off for j in g),
         "plain: Pearson with the LLM's": lambda g: _pearson(g, lambda j: j.plain),
         "plain: MAE": lambda g: _mean(abs(j.plain - j.llm) for j in g),
         "estimate: Pearson with the LLM's": lambda g: _pearson(g, lambda j: j.estimate),
