@@ -209,10 +209,8 @@ def _constants(
     sampling = float(np.mean(np.array(squares) / np.array(shares)))
     ratios = []
     for found, score, prior, m, n in draws:
-        variance = sampling_variance(sampling, m, n)
-        weight = prior.error**2 / (prior.error**2 + variance)
-        combined = prior.score + weight * (found - prior.score)
-        ratios.append(abs(combined - score) / (prior.error**-2 + 1.0 / variance) ** -0.5)
+        combined = prior.updated(found, sampling_variance(sampling, m, n))
+        ratios.append(abs(combined.score - score) / combined.error)
     return Constants(sampling, 0.5, 4.0, cheap_quantile, quantile(np.array(ratios)))
 
 

@@ -43,8 +43,7 @@ def combine(
         return prior.score
     observed = corrected_correlation(request, cheap, simulated, constants)
     variance = sampling_variance(constants.sampling, len(simulated), len(records))
-    weight = prior.error**2 / (prior.error**2 + variance)
-    return float(np.clip(prior.score + weight * (observed - prior.score), -1.0, 1.0))
+    return float(np.clip(prior.updated(observed, variance).score, -1.0, 1.0))
 
 
 def corrected_correlation(

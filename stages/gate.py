@@ -56,6 +56,12 @@ class Estimate:
     score: float
     error: float
 
+    def updated(self, observed: float, variance: float) -> Estimate:
+        """This estimate weighed against an observation by their variances."""
+        weight = self.error**2 / (self.error**2 + variance)
+        score = self.score + weight * (observed - self.score)
+        return Estimate(score, (self.error**-2 + 1.0 / variance) ** -0.5)
+
 
 @dataclass(frozen=True, slots=True)
 class Constants:
@@ -128,9 +134,8 @@ class Gate:
             return 0.0
         if simulated == 0:
             return self.constants.cheap_quantile * prior.error
-        sampling = sampling_variance(self.constants.sampling, simulated, records)
-        error = (prior.error**-2 + 1.0 / sampling) ** -0.5
-        return float(self.constants.partial_quantile * error)
+        variance = sampling_variance(self.constants.sampling, simulated, records)
+        return self.constants.partial_quantile * prior.updated(prior.score, variance).error
 
     def needed(self, prior: Estimate, simulated: int, records: int, tolerance: float) -> int:
         """How many records must be simulated in all for the interval to get within `tolerance`."""

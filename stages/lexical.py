@@ -22,7 +22,7 @@ import json
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
-from typing import Literal
+from typing import Any, Literal
 
 import regex
 import snowballstemmer
@@ -173,27 +173,31 @@ def content_words(text: str) -> tuple[str, ...]:
 
 
 @cache
+def _class_table() -> dict[str, Any]:
+    path = files("stages") / "data" / "word_classes.json"
+    table: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return table
+
+
+@cache
 def word_lists() -> dict[str, frozenset[str]]:
     """Closed word classes, stop words and the meta words of explanations, by name."""
-    raw = json.loads((files("stages") / "data" / "word_classes.json").read_text("utf-8"))
-    return {name: frozenset(words) for name, words in raw["words"].items()}
+    return {name: frozenset(words) for name, words in _class_table()["words"].items()}
 
 
 @cache
 def _class_names() -> list[tuple[str, regex.Pattern[str]]]:
     """What explanations call each class."""
-    raw = json.loads((files("stages") / "data" / "word_classes.json").read_text("utf-8"))
     return [
         (name, regex.compile(rf"\b(?:{pattern})\b", regex.IGNORECASE))
-        for name, pattern in raw["names"].items()
+        for name, pattern in _class_table()["names"].items()
     ]
 
 
 @cache
 def _shapes() -> list[tuple[str, regex.Pattern[str]]]:
     """Classes that a word's characters tell."""
-    raw = json.loads((files("stages") / "data" / "word_classes.json").read_text("utf-8"))
-    return [(name, regex.compile(pattern)) for name, pattern in raw["shapes"].items()]
+    return [(name, regex.compile(pattern)) for name, pattern in _class_table()["shapes"].items()]
 
 
 @lru_cache(maxsize=65536)
