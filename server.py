@@ -92,7 +92,7 @@ class _Views:
             len(result.simulations),
             result.usage.total_tokens,
         )
-        return _json(result.to_dict())
+        return _json(result.to_dict(explain=call.explain))
 
     def healthz(self) -> Response:
         llm = self._settings.has_llm

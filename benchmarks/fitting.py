@@ -8,22 +8,27 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_predict
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
-from benchmarks.dataset import Case
+from benchmarks.dataset import KINDS, Case
+from benchmarks.reading import Example
 from pipeline.records import Request
 from pipeline.scoring import correlation_score
 from pipeline.simulation import MAX_STRENGTH, FloatArray
 from pipeline.text import TokenizedText
-from stages.cheap import CheapPrediction, CheapPredictor, Observation
+from stages.cheap import CheapPrediction
 from stages.combine import corrected_correlation
+from stages.encoding import EncodedText
 from stages.features import Features
 from stages.gate import LEAST_ERROR, Constants, Estimate, Gate, KernelMachine, sampling_variance
 from stages.head import Head
+from stages.observation import Observation, Observer
+from stages.reader import Reading, hints_of
 
 COVERAGE = 0.9
 _SILENT_KEPT = 0.1
@@ -34,7 +39,8 @@ _SMALLEST_REQUEST = 2
 class Sample:
     """A request made of a case's top records or some of them, seen by the cheap stage.
 
-    `recorded` tells whether its simulation is the LLM's or, for `foreign_sample`, assumed.
+    `recorded` tells whether its simulation is the LLM's, or assumed: that of `foreign_sample` and
+    of made neurons.
     """
 
     case: Case
@@ -49,28 +55,36 @@ class Sample:
 
 @dataclass(frozen=True)
 class Rows:
-    """A case's words as training rows: features and the recorded strength, as a share of 10."""
+    """A case's words as training rows: features and the recorded strength, as a share of 10.
+
+    Attributes
+    ----------
+    explanation, texts : encoded, in the order of the rows.
+    """
 
     case: Case
     columns: Features
     target: FloatArray
+    explanation: EncodedText
+    texts: tuple[EncodedText, ...]
 
 
-def whole_sample(case: Case, predictor: CheapPredictor) -> Sample:
+def whole_sample(case: Case, observer: Observer) -> Sample:
     """The request of all top records."""
-    return Sample(case, predictor.observe(case.top), case.simulated[: len(case.top.records)])
+    simulated = case.simulated[: len(case.top.records)]
+    return Sample(case, observer.observe(case.top), simulated, recorded=case.kind in KINDS)
 
 
-def part_sample(case: Case, predictor: CheapPredictor, rng: np.random.Generator) -> Sample:
+def part_sample(case: Case, observer: Observer, rng: np.random.Generator) -> Sample:
     """A smaller request, so that the gate learns how far to trust few records."""
     n = len(case.top.records)
     chosen = rng.permutation(n)[: rng.integers(_SMALLEST_REQUEST, n)]
     request = Request(case.top.explanation, tuple(case.top.records[i] for i in chosen))
-    return Sample(case, predictor.observe(request), tuple(case.simulated[i] for i in chosen))
+    return Sample(case, observer.observe(request), tuple(case.simulated[i] for i in chosen))
 
 
 def foreign_sample(
-    case: Case, others: Sequence[Case], predictor: CheapPredictor, rng: np.random.Generator
+    case: Case, others: Sequence[Case], observer: Observer, rng: np.random.Generator
 ) -> Sample:
     """A feature's records with an explanation of another feature of its fold.
 
@@ -81,20 +95,21 @@ def foreign_sample(
     explanation = strangers[rng.integers(len(strangers))].top.explanation
     request = Request(explanation, case.top.records)
     silent = tuple(np.zeros(len(record.tokens)) for record in request.records)
-    return Sample(case, predictor.observe(request), silent, recorded=False)
+    return Sample(case, observer.observe(request), silent, recorded=False)
 
 
-def rows(sample: Sample, predictor: CheapPredictor) -> Rows:
+def rows(sample: Sample, observer: Observer) -> Rows:
     """Every word of the case: of the top records, and of the others as further texts."""
     case, n_top = sample.case, len(sample.case.top.records)
     target = _by_word(case.top.texts, case.simulated[:n_top])
-    columns = sample.seen.columns
+    columns, texts = sample.seen.columns, sample.seen.words.texts
     others = case.all_records.texts[n_top:]
     if others:
-        _, further = predictor.observe_elsewhere(sample.seen, [text.words for text in others])
+        words, further = observer.observe_elsewhere(sample.seen, [text.words for text in others])
         columns = {name: np.concatenate([columns[name], further[name]]) for name in columns}
         target = np.concatenate([target, _by_word(others, case.simulated[n_top:])])
-    return Rows(case, columns, target / MAX_STRENGTH)
+        texts = (*texts, *words.texts)
+    return Rows(case, columns, target / MAX_STRENGTH, sample.seen.explanation.read, texts)
 
 
 def _by_word(texts: Sequence[TokenizedText], simulated: Sequence[FloatArray]) -> FloatArray:
@@ -133,10 +148,20 @@ def fit_head(training: Sequence[Rows], seed: int) -> Head:
     return Head.from_sklearn(model, names)
 
 
-def predicted(sample: Sample, head: Head) -> CheapPrediction:
-    """The cheap prediction that a head makes of a sample."""
-    by_word = MAX_STRENGTH * np.clip(head.predict(sample.seen.columns), 0.0, 1.0)
-    return CheapPrediction.of(sample.seen, by_word)
+def examples(part: Rows, head: Head) -> list[Example]:
+    """What the reader is taught of a case, a head's answers among the hints.
+
+    The head must not have seen the case's fold: one that has agrees with the LLM too well, and
+    the reader would learn to trust it more than it may.
+    """
+    hints = hints_of(part.columns, np.clip(head.predict(part.columns), 0.0, 1.0))
+    sizes = [len(text.words) for text in part.texts]
+    targets = np.split(part.target, np.cumsum(sizes)[:-1])
+    return [
+        Example(Reading(part.explanation, text, told), target)
+        for text, told, target in zip(part.texts, torch.split(hints, sizes), targets, strict=True)
+        if len(text.words)
+    ]
 
 
 @dataclass(frozen=True)

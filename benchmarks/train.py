@@ -1,41 +1,47 @@
 """Train the shipped weights and measure them on features they have not seen: `make train`.
 
-Writes `stages/data/{word_vectors,head,gate}.safetensors` and `benchmarks/results/train.md`. The
-figures are nested: whatever judges a fold's features (head, gate, quantiles, hyperparameters) was
-fitted on the other folds only.
+Writes `stages/data/{word_vectors,head,reader,gate}.safetensors`, the same for each held-out fold
+under `benchmarks/data/folds`, which the other benchmarks judge with, and
+`benchmarks/results/train.md`. All is nested: whatever judges a fold's features (head, reader, gate,
+quantiles, hyperparameters) was fitted on the other folds only.
+
+With `--gate` the rungs of the last run (`benchmarks/.work`) are kept, and only gates are fitted.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from itertools import combinations
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.dataset import FOLDS, load
+from benchmarks.dataset import FOLDS, Case, load
 from benchmarks.fitting import (
     GateData,
-    Rows,
     Sample,
     fit_gate,
-    fit_head,
     foreign_sample,
     part_sample,
-    predicted,
     rows,
     whole_sample,
 )
+from benchmarks.folds import fold_folder
+from benchmarks.made import made_cases
 from benchmarks.report import Judged, table
+from benchmarks.rungs import Held, Rungs, fit_rungs, held_sets
 from stages.cheap import HEAD_PATH, CheapPredictor
 from stages.embedding import STATIC_VECTORS, MiniLM, save_static_vectors
 from stages.encoding import TextEncoder
 from stages.gate import GATE_PATH, evidence
-from stages.head import Head
+from stages.observation import Observer
+from stages.reader import READER_PATH
 
 SEED = 0
+MADE_NEURONS = 63
 RESULTS = Path(__file__).parent / "results"
+WORK = Path(__file__).parent / ".work" / "rungs"
 
 logger = logging.getLogger(__name__)
 
@@ -43,34 +49,35 @@ logger = logging.getLogger(__name__)
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     save_static_vectors(MiniLM(), STATIC_VECTORS)
-    encoder = TextEncoder(MiniLM(), most_words=10_000_000)
-    cases = load(SEED)
-    rng = np.random.default_rng(SEED)
-    predictor = CheapPredictor(encoder, Head.empty())
-    whole = [whole_sample(case, predictor) for case in cases]
-    parts = [part_sample(case, predictor, rng) for case in cases]
-    foreign = [foreign_sample(case, cases, predictor, rng) for case in cases[::8]]
-    training = [rows(sample, predictor) for sample in whole]
-    logger.info("features worked out for %d cases", len(cases))
+    minilm = MiniLM()
+    observer = Observer(TextEncoder(minilm, most_words=10_000_000))
+    cases, made = load(SEED), made_cases(MADE_NEURONS, SEED)
+    whole = [whole_sample(case, observer) for case in cases]
+    by_hand = [whole_sample(case, observer) for case in made]
+    samples = [*whole, *_further_samples(cases, observer), *by_hand[::2]]
+    logger.info("features worked out for %d samples", len(samples))
+    if "--gate" in sys.argv[1:]:
+        rungs = {held: Rungs.load(_work(held), minilm) for held in held_sets(2)}
+    else:
+        rungs = fit_rungs([rows(s, observer) for s in [*whole, *by_hand]], minilm, SEED)
+        for held, fitted in rungs.items():
+            fitted.save(_work(held))
+    rungs[frozenset()].head.save(HEAD_PATH)
+    rungs[frozenset()].reader.save(READER_PATH)
 
-    heads = {
-        held: fit_head(_without(training, held), SEED)
-        for count in (0, 1, 2)
-        for held in combinations(range(FOLDS), count)
-    }
-    logger.info("%d heads fitted", len(heads))
-    heads[()].save(HEAD_PATH)
-
-    samples = [*whole, *parts, *foreign]
-    fit_gate(_gate_data(samples, heads, None), SEED).save(GATE_PATH)
+    predictors = {held: CheapPredictor(observer, r.head, r.reader) for held, r in rungs.items()}
+    fit_gate(_gate_data(samples, predictors, None), SEED).save(GATE_PATH)
     judged = []
     for fold in range(FOLDS):
-        gate = fit_gate(_gate_data(samples, heads, fold), SEED)
-        judge = CheapPredictor(encoder, heads[(fold,)])
-        for sample in whole:
-            if sample.case.fold == fold:
-                prediction = predicted(sample, heads[(fold,)])
-                judged.append(Judged.of(sample, prediction, judge, gate, SEED))
+        gate = fit_gate(_gate_data(samples, predictors, fold), SEED)
+        held = frozenset({fold})
+        rungs[held].save(fold_folder(fold))
+        gate.save(fold_folder(fold) / "gate.safetensors")
+        judged += [
+            Judged.of(sample, predictors[held], gate, SEED)
+            for sample in whole
+            if sample.case.fold == fold
+        ]
         logger.info("fold %d judged", fold)
     RESULTS.mkdir(exist_ok=True)
     text = table(judged)
@@ -78,29 +85,32 @@ def main() -> None:
     logger.info("\n%s", text)
 
 
-def _without(training: Sequence[Rows], held: tuple[int, ...]) -> list[Rows]:
-    return [part for part in training if part.case.fold not in held]
+def _further_samples(cases: Sequence[Case], observer: Observer) -> list[Sample]:
+    """Smaller requests, and some with another feature's explanation."""
+    rng = np.random.default_rng(SEED)
+    parts = [part_sample(case, observer, rng) for case in cases]
+    foreign = [foreign_sample(case, cases, observer, rng) for case in cases[::8]]
+    return [*parts, *foreign]
+
+
+def _work(held: Held) -> Path:
+    return WORK / ("-".join(map(str, sorted(held))) or "none")
 
 
 def _gate_data(
-    samples: Sequence[Sample], heads: dict[tuple[int, ...], Head], held: int | None
+    samples: Sequence[Sample], predictors: Mapping[Held, CheapPredictor], held: int | None
 ) -> GateData:
-    """The samples outside the held fold, each judged by a head that saw neither fold."""
-    chosen = [sample for sample in samples if sample.case.fold != held]
-    predictions = [
-        predicted(s, heads[tuple(sorted({s.case.fold} | ({held} if held is not None else set())))])
-        for s in chosen
-    ]
+    """The samples outside the held fold, each judged by rungs that saw neither fold."""
+    unseen = frozenset() if held is None else frozenset({held})
+    chosen = [sample for sample in samples if sample.case.fold not in unseen]
+    predictions = [predictors[unseen | {s.case.fold}].judge(s.seen) for s in chosen]
+    recorded = [s.recorded for s in chosen]
     return GateData(
         inputs=np.array([evidence(prediction) for prediction in predictions]),
         scores=np.array([sample.llm_score for sample in chosen]),
         groups=np.array([sample.case.fold for sample in chosen]),
-        samples=tuple(sample for sample in chosen if sample.recorded),
-        predictions=tuple(
-            prediction
-            for sample, prediction in zip(chosen, predictions, strict=True)
-            if sample.recorded
-        ),
+        samples=tuple(s for s, known in zip(chosen, recorded, strict=True) if known),
+        predictions=tuple(p for p, known in zip(predictions, recorded, strict=True) if known),
     )
 
 

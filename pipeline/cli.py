@@ -54,6 +54,12 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--tolerance", type=float, help="half-width of the interval that will do")
     score.add_argument("--max-llm-tokens", type=int, metavar="N", help="budget of this score")
     score.add_argument("--no-adjust", action="store_const", const=False, dest="adjust")
+    score.add_argument(
+        "--explain",
+        action="store_const",
+        const=True,
+        help="with the evidence for the strongest tokens",
+    )
     score.set_defaults(run=_score)
     for command in (demo, score):
         command.add_argument("--no-llm", action="store_const", const=False, dest="llm")
@@ -67,12 +73,13 @@ def _score(args: argparse.Namespace) -> None:
     file = args.request
     body = read_json(sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes())
     if isinstance(body, Mapping):
-        options = ("tolerance", "max_llm_tokens", "adjust", "llm")
+        options = ("tolerance", "max_llm_tokens", "adjust", "llm", "explain")
         given = {name: getattr(args, name) for name in options}
         body = {**body, **{name: value for name, value in given.items() if value is not None}}
+    call = ScoreCall.parse(body)
     with _scorer() as scorer:
-        result = ScoreCall.parse(body).run(scorer)
-    print(json.dumps(result.to_dict(), allow_nan=False))
+        result = call.run(scorer)
+    print(json.dumps(result.to_dict(explain=call.explain), allow_nan=False))
 
 
 def _demo(args: argparse.Namespace) -> None:

@@ -18,8 +18,11 @@ from stages.cheap import HEAD_PATH, CheapPrediction, CheapPredictor
 from stages.combine import combine
 from stages.embedding import MiniLM
 from stages.encoding import TextEncoder
+from stages.evidence import evidence_of
 from stages.gate import GATE_PATH, Gate
 from stages.head import Head
+from stages.observation import Observer
+from stages.reader import READER_PATH, Reader
 from stages.rounds import Simulated, simulate_rounds
 from stages.simulator import QuoteSimulator, simulator_from
 
@@ -84,6 +87,7 @@ class Scorer:
             adjustment=adjustment,
             usage=done.usage,
             simulations=score_records(request.records, strengths),
+            evidence=evidence_of(cheap, done.values, models.predictor.head),
         )
 
     def score_many(self, requests: Iterable[Any], **options: Any) -> Iterator[ScoreResult]:
@@ -128,9 +132,13 @@ class _Models:
     def load(self) -> _Loaded:
         with self._loading:
             if self._loaded is None:
-                encoder = TextEncoder(MiniLM(self._settings.encoder))
+                encoder = MiniLM(self._settings.encoder)
                 self._loaded = _Loaded(
-                    CheapPredictor(encoder, Head.load(HEAD_PATH)),
+                    CheapPredictor(
+                        Observer(TextEncoder(encoder)),
+                        Head.load(HEAD_PATH),
+                        Reader.load(READER_PATH, encoder),
+                    ),
                     Gate.load(GATE_PATH),
                     simulator_from(self._settings),
                 )

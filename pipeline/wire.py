@@ -26,6 +26,7 @@ class ScoreCall:
     max_llm_tokens : budget of this score, ≥ 0; None: no limit.
     adjust : take off what the explanation's disregard of the context earns it.
     llm : False: never call the LLM.
+    explain : answer with the evidence for the strongest tokens, too.
     """
 
     explanation: object
@@ -34,6 +35,7 @@ class ScoreCall:
     max_llm_tokens: int | None = None
     adjust: bool = True
     llm: bool = True
+    explain: bool = False
 
     @classmethod
     def parse(cls, body: object) -> ScoreCall:
@@ -52,7 +54,7 @@ class ScoreCall:
         budget = call.max_llm_tokens
         if budget is not None and (not _is_a(int, budget) or budget < 0):
             raise InvalidRequest("expected a whole number of at least 0, or null", "max_llm_tokens")
-        for name in ("adjust", "llm"):
+        for name in ("adjust", "llm", "explain"):
             if not isinstance(getattr(call, name), bool):
                 raise InvalidRequest("expected true or false", name)
         return call

@@ -1,10 +1,13 @@
-"""Stage one: predict every activation from an explanation, with no LLM."""
+"""Stage one: predict every activation from an explanation, with no LLM.
+
+Two rungs: the head, trees over features of every word, and the reader, which is told what the head
+says and reads explanation and text together.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
@@ -12,24 +15,22 @@ import numpy as np
 
 from pipeline.records import Request
 from pipeline.simulation import MAX_STRENGTH, FloatArray
-from stages.encoding import TextEncoder
-from stages.explanation import EncodedExplanation, encode_explanation
-from stages.features import Features, features
+from stages.explanation import EncodedExplanation
+from stages.features import Features
 from stages.head import Head
+from stages.observation import Observation, Observer
+from stages.reader import Reader, hints_of
 from stages.words import Column, Words
 
-_RECENT = 4
 HEAD_PATH = Path(__file__).parent / "data" / "head.safetensors"
 
 
-@dataclass(frozen=True)
-class Observation:
-    """What the cheap stage sees of a request: the words of all records and their features."""
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The strength of every word, 0-10, shape (n_words,): in the end, and by the head alone."""
 
-    request: Request
-    explanation: EncodedExplanation
-    words: Words
-    columns: Features
+    strengths: FloatArray
+    first: FloatArray
 
 
 @dataclass(frozen=True)
@@ -38,26 +39,24 @@ class CheapPrediction:
 
     Attributes
     ----------
-    by_word : shape (n_words,), strength 0-10.
+    by_word : of all records' words.
     strengths : one array a record, shape (n_tokens,), strength 0-10.
+    first : the same by the head alone.
     """
 
     seen: Observation
-    by_word: FloatArray
+    by_word: Judgement
     strengths: tuple[FloatArray, ...]
+    first: tuple[FloatArray, ...]
 
     @classmethod
-    def of(cls, seen: Observation, by_word: FloatArray) -> Self:
+    def of(cls, seen: Observation, by_word: Judgement) -> Self:
         """Put each word's strength on its last token, as the recorded simulations do.
 
         Where words share a token ("fox," of a tokenizer that cuts at spaces), the strongest counts.
         """
-        strengths = []
-        for text, values in zip(seen.request.texts, seen.words.split(by_word), strict=True):
-            of_record = np.zeros(len(text.spans))
-            np.maximum.at(of_record, text.word_tokens, values)
-            strengths.append(of_record)
-        return cls(seen, by_word, tuple(strengths))
+        of_tokens = (_on_tokens(seen, by_word.strengths), _on_tokens(seen, by_word.first))
+        return cls(seen, by_word, *of_tokens)
 
     def at_peaks(self, column: Column) -> Column:
         """The column's entries at each record's peak token, for the records that have words."""
@@ -68,31 +67,21 @@ class CheapPrediction:
         return np.array(found or [0.0])
 
 
+@dataclass(frozen=True, slots=True)
 class CheapPredictor:
-    """Lexical and embedding features of every word, and the trained head over them.
+    """The observer's features, the trained head over them, and the reader."""
 
-    Parameters
-    ----------
-    encoder : embeds texts; it keeps the recent ones, so that a further explanation of the same
-        records costs only its own embedding.
-    """
-
-    def __init__(self, encoder: TextEncoder, head: Head) -> None:
-        self._head = head
-        self._encoder = encoder
-        # The further explanations of a neuron ask for the same words, contrast texts included.
-        self._words = lru_cache(maxsize=_RECENT)(self._fresh_words)
+    observer: Observer
+    head: Head
+    reader: Reader
 
     def predict(self, request: Request) -> CheapPrediction:
         """Predict the strength that a full simulation would give each token."""
-        seen = self.observe(request)
-        return CheapPrediction.of(seen, self._strengths(seen.columns))
+        return self.judge(self.observer.observe(request))
 
-    def observe(self, request: Request) -> Observation:
-        """Embed a request and work out its features."""
-        words = self._words(tuple(text.words for text in request.texts))
-        explanation = encode_explanation(request.explanation, self._encoder)
-        return Observation(request, explanation, words, features(explanation, words))
+    def judge(self, seen: Observation) -> CheapPrediction:
+        """The same for a request already observed."""
+        return CheapPrediction.of(seen, self._judge(seen.explanation, seen.words, seen.columns))
 
     def predict_elsewhere(
         self, seen: Observation, texts: Sequence[tuple[str, ...]]
@@ -107,18 +96,21 @@ class CheapPredictor:
         -------
         The texts' words, and shape (n_words,), strength 0-10.
         """
-        words, columns = self.observe_elsewhere(seen, texts)
-        return words, self._strengths(columns)
+        words, columns = self.observer.observe_elsewhere(seen, texts)
+        return words, self._judge(seen.explanation, words, columns).strengths
 
-    def observe_elsewhere(
-        self, seen: Observation, texts: Sequence[tuple[str, ...]]
-    ) -> tuple[Words, Features]:
-        """Work out the features of further texts."""
-        words = self._words(tuple(texts))
-        return words, features(seen.explanation, words, (seen.words, seen.columns))
+    def _judge(self, explanation: EncodedExplanation, words: Words, columns: Features) -> Judgement:
+        """The two rungs: the head's strengths, and the reader's."""
+        first = np.clip(self.head.predict(columns), 0.0, 1.0)
+        strengths = self.reader.read(explanation.read, words, hints_of(columns, first))
+        return Judgement(MAX_STRENGTH * strengths, MAX_STRENGTH * first)
 
-    def _fresh_words(self, texts: tuple[tuple[str, ...], ...]) -> Words:
-        return Words(self._encoder.encode(texts))
 
-    def _strengths(self, columns: Features) -> FloatArray:
-        return MAX_STRENGTH * np.clip(self._head.predict(columns), 0.0, 1.0)
+def _on_tokens(seen: Observation, by_word: FloatArray) -> tuple[FloatArray, ...]:
+    """One array a record, shape (n_tokens,)."""
+    strengths = []
+    for text, values in zip(seen.request.texts, seen.words.split(by_word), strict=True):
+        of_record = np.zeros(len(text.spans))
+        np.maximum.at(of_record, text.word_tokens, values)
+        strengths.append(of_record)
+    return tuple(strengths)

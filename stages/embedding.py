@@ -2,13 +2,14 @@
 
 Vectors of two kinds: contextual (the encoder's last layer, so a word in its sentence) and static
 (the same encoder's answer to the word piece alone, worked out beforehand: `make train`), because
-the last layer blurs which word it was.
+the last layer blurs which word it was. The states that the last layers start from are kept too,
+for `stages.reader`, which runs those layers again over explanation and text together.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +31,7 @@ STATIC_VECTORS = Path(__file__).parent / "data" / "word_vectors.safetensors"
 _STATIC_SIZE = 128
 _BATCH = 32
 _SPECIAL_PIECES = 2  # before and behind every text
+READ_FROM = 4  # of the encoder's six layers; the reader runs the others
 _MOST_PIECES = 250  # of the 512 positions; beyond the 256 it was trained on, MiniLM gets worse
 
 logger = logging.getLogger(__name__)
@@ -43,10 +45,14 @@ class WordVectors:
     ----------
     contextual : shape (n_words, dim), the word in its sentence, unit length.
     static : shape (n_words, static dim), the word alone, unit length.
+    pieces : shape (n_pieces, dim), states of all word pieces after the layer `READ_FROM`.
+    owners : shape (n_pieces,), word of each piece; -1 for the marks around a text.
     """
 
     contextual: Float32Array
     static: Float32Array
+    pieces: npt.NDArray[np.float16]
+    owners: npt.NDArray[np.int64]
 
 
 class Encoder(Protocol):
@@ -88,10 +94,8 @@ class MiniLM:
         chunks.sort(key=lambda chunk: len(chunk[2]))
         static = self._static_table
         sizes = (self.model.get_embedding_dimension() or 0, static.shape[1])
-        out = [
-            WordVectors(*(np.zeros((len(text), size), np.float32) for size in sizes))
-            for text in texts
-        ]
+        pooled = [[np.zeros((len(text), size), np.float32) for size in sizes] for text in texts]
+        pieces: list[dict[int, tuple[Any, Any]]] = [{} for _ in texts]
         for batch in _batches(chunks, _BATCH):
             # Only a word that is too long by itself, such as an unspaced text, is truncated.
             features = self._tokenize(
@@ -102,17 +106,30 @@ class MiniLM:
                 return_tensors="pt",
             )
             with torch.inference_mode():
-                last = self.model(dict(features))["token_embeddings"].float().numpy()
-            input_ids = features["input_ids"].numpy()
+                states = self.layers(**features, output_hidden_states=True).hidden_states
+            last, early = states[-1].float().numpy(), states[READ_FROM].half().numpy()
+            input_ids, lengths = features["input_ids"].numpy(), features["attention_mask"].sum(1)
             for row, (index, start, words) in enumerate(batch):
-                of_word = features.word_ids(row)
-                pieces = np.array([p for p, word in enumerate(of_word) if word is not None], int)
-                owner = np.array([word for word in of_word if word is not None], int)
-                end = start + len(words)
-                out[index].contextual[start:end] = _pool(last[row, pieces], owner, len(words))
-                vectors = static[input_ids[row, pieces]]
-                out[index].static[start:end] = _pool(vectors, owner, len(words))
-        return out
+                length, end = int(lengths[row]), start + len(words)
+                owners = np.array([-1 if w is None else w for w in features.word_ids(row)[:length]])
+                (inside,) = np.nonzero(owners >= 0)
+                owner = owners[inside]
+                contextual, alone = pooled[index]
+                contextual[start:end] = _pool(last[row, inside], owner, len(words))
+                alone[start:end] = _pool(static[input_ids[row, inside]], owner, len(words))
+                pieces[index][start] = (
+                    early[row, :length].copy(),
+                    np.where(owners < 0, -1, owners + start),
+                )
+        return [
+            WordVectors(contextual, alone, *_joined(parts, sizes[0]))
+            for (contextual, alone), parts in zip(pooled, pieces, strict=True)
+        ]
+
+    @property
+    def layers(self) -> Any:
+        """The transformer itself, without what sentence-transformers puts around it."""
+        return self.model[0].auto_model
 
     @cached_property
     def model(self) -> SentenceTransformer:
@@ -213,6 +230,17 @@ def _chunks(
         used += int(count)
     if len(words) > start:
         yield start, words[start:]
+
+
+def _joined(
+    parts: Mapping[int, tuple[npt.NDArray[np.float16], npt.NDArray[np.int64]]], dim: int
+) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.int64]]:
+    """The pieces of a text's runs, end to end, and their words."""
+    runs = [parts[start] for start in sorted(parts)]
+    return (
+        np.concatenate([np.zeros((0, dim), np.float16), *(states for states, _ in runs)]),
+        np.concatenate([np.zeros(0, np.int64), *(owners for _, owners in runs)]),
+    )
 
 
 def _batches(items: Sequence[Any], size: int) -> Iterator[list[Any]]:

@@ -48,7 +48,7 @@ class TextEncoder:
 
     Parameters
     ----------
-    most_words : how many words of recent texts are kept, at some 2 kB each.
+    most_words : how many words of recent texts are kept, at some 4 kB each.
 
     Notes
     -----
@@ -56,7 +56,7 @@ class TextEncoder:
     compete for the same cores.
     """
 
-    def __init__(self, encoder: Encoder, most_words: int = 100_000) -> None:
+    def __init__(self, encoder: Encoder, most_words: int = 60_000) -> None:
         self.encoder = encoder
         self._most_words = most_words
         self._words = 0

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.text import WORD, IntArray
 from stages.embedding import Float32Array, normalised
-from stages.encoding import TextEncoder
+from stages.encoding import EncodedText, TextEncoder
 from stages.lexical import Explanation, Role, Term, normalise, parse
 
 
@@ -25,6 +25,7 @@ class EncodedExplanation:
     phrases : shape (n_examples, dim), each example or phrase as a whole.
     spoken : shape (n_content_words, dim), the explanation's content words, in its context.
     static : static vectors of the words in each part: head, context, and the terms by role.
+    read : the explanation as a text.
     """
 
     parsed: Explanation
@@ -36,6 +37,7 @@ class EncodedExplanation:
     phrases: Float32Array
     spoken: Float32Array
     static: Mapping[str, Float32Array]
+    read: EncodedText
 
 
 def encode_explanation(text: str, encoder: TextEncoder) -> EncodedExplanation:
@@ -64,6 +66,7 @@ def encode_explanation(text: str, encoder: TextEncoder) -> EncodedExplanation:
         phrases=means[3:],
         spoken=whole.vectors.contextual[is_content],
         static={name: part.vectors.static for name, part in zip(alone, singles, strict=True)},
+        read=whole,
     )
 
 

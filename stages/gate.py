@@ -44,6 +44,8 @@ EVIDENCE = (
     "mean",
     "stability",
     "log_records",
+    "first_correlation",
+    "agreement",
 )
 """What the gate looks at: how the prediction sits on the records, never how the explanation is
 worded, which would teach it the style of good explanations."""
@@ -225,6 +227,7 @@ def evidence(prediction: CheapPrediction) -> FloatArray:
     peaks = np.array([g[r.values.argmax()] for r, g in zip(records, guesses, strict=True)])
     maxima = np.array([g.max() for g in guesses])
     mass = guess.sum() + 1e-9
+    first = np.concatenate(prediction.first)
     columns = prediction.seen.columns
     lexical = np.maximum.reduce([columns[name] > 0 for name in _LEXICAL]).astype(np.float64)
     return np.array(
@@ -246,6 +249,8 @@ def evidence(prediction: CheapPrediction) -> FloatArray:
             guess.mean(),
             _stability(guesses, [record.values for record in records]),
             np.log(len(records)),
+            correlation_score(truth, first),
+            correlation_score(guess, first),
         ]
     )
 

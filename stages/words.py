@@ -21,6 +21,7 @@ class Words:
 
     Attributes
     ----------
+    texts : the texts themselves.
     text_of, position : shape (n_words,), each word's text and its place there.
     written : the words as they stand in the texts.
     words, stems, cases, traits : as in `EncodedText`.
@@ -28,6 +29,7 @@ class Words:
     """
 
     def __init__(self, texts: Sequence[EncodedText]) -> None:
+        self.texts = tuple(texts)
         self.sizes = np.array([len(text.words) for text in texts], dtype=np.int64)
         self.text_of = np.repeat(np.arange(len(texts)), self.sizes)
         self.starts = np.cumsum(self.sizes) - self.sizes

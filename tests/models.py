@@ -28,7 +28,7 @@ def gate() -> Gate:
 
 def minilm() -> MiniLM:
     """The real encoder, without a cache."""
-    encoder = predictor()._encoder.encoder
+    encoder = predictor().observer._encoder.encoder
     assert isinstance(encoder, MiniLM)
     return encoder
 
@@ -52,7 +52,10 @@ class SpellingEncoder:
         around[1:] += alone[:-1]
         around[:-1] += alone[1:]
         near = np.asarray(alone + around / 2, np.float32)
-        return WordVectors(normalised(near), normalised(alone[:, :4]))
+        pieces = np.asarray(near, np.float16)
+        return WordVectors(
+            normalised(near), normalised(alone[:, :4]), pieces, np.arange(len(words))
+        )
 
 
 def _vector(word: str) -> Float32Array:

@@ -12,14 +12,9 @@ from pipeline.records import Request
 from pipeline.result import Adjustment
 from pipeline.scoring import correlation_score
 from pipeline.simulation import FloatArray
-from stages.adjust import (
-    Contrast,
-    adjust_for_context,
-    contrast_correlation,
-    find_contrast,
-    weighted_correlation,
-)
+from stages.adjust import adjust_for_context, contrast_correlation, weighted_correlation
 from stages.background import background
+from stages.contrast import Contrast, find_contrasts
 from stages.lexical import normalise
 
 # Fires on "time" in one phrase only; the background has the word in hundreds of other places.
@@ -56,9 +51,14 @@ def everywhere(word: str) -> Request:
 
 
 def contrast_of(asked: Request) -> Contrast:
-    found = find_contrast(predictor().predict(asked), predictor())
-    assert found
-    return found
+    return find_contrasts(predictor().predict(asked), predictor()).context
+
+
+def reweighed(contrast: Contrast, by: float) -> Contrast:
+    weights = contrast.weights * by
+    return Contrast(
+        contrast.texts, contrast.tokens, contrast.predicted, contrast.strengths, weights
+    )
 
 
 def test_an_explanation_by_the_token_alone_loses_more_than_one_with_the_context() -> None:
@@ -124,7 +124,7 @@ def test_evidence_is_background_texts_with_the_token_strongest_first() -> None:
 def test_without_other_places_nothing_is_taken_off(texts: Sequence[str]) -> None:
     found = adjust(request(TOKEN_ONLY, *texts))
     assert (found.taken_off, found.context_match, found.evidence) == (0.0, 1.0, ())
-    assert found.reason == "no text of the background holds a peak word in another place"
+    assert "no text of the background holds a peak word in another place" in found.reason
 
 
 def test_silent_records_do_not_count_as_misses() -> None:
@@ -146,19 +146,33 @@ def test_the_unit_of_the_activations_does_not_matter() -> None:
     assert found == pytest.approx(adjust(plain).taken_off)
 
 
-def test_contrast_texts_hold_a_peak_word_at_their_place() -> None:
-    asked = request("kings", "once upon a time*9", "a king*8 and a queen", "the king*7", "time*1")
-    found = contrast_of(asked)
-    assert set(map(normalise, found.tokens)) == {"time", "king"}
-    shape = (len(found.texts),)
-    assert len(found.tokens) == len(found.strengths) == len(found.texts) == len(set(found.texts))
-    assert found.predicted.shape == found.weights.shape == shape
-    for text, token, strengths, at in zip(
-        found.texts, found.tokens, found.strengths, found.predicted, strict=True
-    ):
-        words = background().words[text]
-        assert strengths.shape == (len(words),)
-        assert at in strengths[[i for i, word in enumerate(words) if word == token]]
+def test_naming_words_that_never_fire_costs() -> None:
+    narrow, broad = adjust(request("'time'", *TALES)), adjust(request("'time', 'water'", *TALES))
+    assert narrow.for_breadth < 0.01
+    assert broad.for_breadth > narrow.for_breadth + 0.02
+    assert "'water', which it names and which fire in no record" in broad.reason
+
+
+LISTED = [f"one {word}*9 here" for word in ("king", "fox", "ship", "tree", "sea", "bread", "gold")]
+
+
+def test_naming_the_peak_words_one_by_one_costs() -> None:
+    found = adjust(request("'king', 'fox', 'ship', 'tree', 'sea', 'bread'", *LISTED), raw=0.6)
+    assert found.for_listing > 0.1
+    assert "names 6 words on which 7 records peak" in found.reason
+    assert adjust(request("'king', 'fox', 'ship'", *LISTED), raw=0.6).for_listing == 0.0
+
+
+def test_a_list_that_fits_all_but_perfectly_loses_little() -> None:
+    listed = "'king', 'fox', 'ship', 'tree', 'sea', 'bread'"
+    texts = [text.replace("here", f"{n}") for n in range(3) for text in LISTED[:6]]
+    assert adjust(request(listed, *texts), raw=0.97).for_listing < 0.02
+
+
+def test_what_is_taken_off_is_the_sum_of_its_parts() -> None:
+    found = adjust(request("'time', 'water', 'king'", *TALES))
+    parts = found.for_context + found.for_breadth + found.for_listing
+    assert found.taken_off == pytest.approx(parts)
 
 
 def test_with_no_weight_the_correlation_is_the_plain_one() -> None:
@@ -166,14 +180,8 @@ def test_with_no_weight_the_correlation_is_the_plain_one() -> None:
     strengths = predictor().predict(asked).strengths
     plain = correlation_score(asked.true_values, np.concatenate(strengths))
     found = contrast_of(asked)
-    independent = Contrast(
-        found.texts, found.tokens, found.predicted, found.strengths, found.weights, dependence=0.0
-    )
-    weightless = Contrast(
-        found.texts, found.tokens, found.predicted, found.strengths, found.weights * 0, 1.0
-    )
-    assert contrast_correlation(asked, strengths, independent) == pytest.approx(plain)
-    assert contrast_correlation(asked, strengths, weightless) == pytest.approx(plain)
+    assert contrast_correlation(asked, strengths) == pytest.approx(plain)
+    assert contrast_correlation(asked, strengths, reweighed(found, 0.0)) == pytest.approx(plain)
     assert contrast_correlation(asked, strengths, found) < plain - 0.05
 
 
@@ -183,7 +191,7 @@ def test_contrast_texts_never_outweigh_the_records() -> None:
 
     def correlation(texts: int) -> float:
         firing = (np.array([10.0]),) * texts
-        contrast = Contrast((0,) * texts, ("fox",) * texts, np.ones(0), firing, np.ones(texts), 1.0)
+        contrast = Contrast((0,) * texts, ("fox",) * texts, np.ones(0), firing, np.ones(texts))
         return contrast_correlation(asked, strengths, contrast)
 
     assert correlation(50) == pytest.approx(correlation(2))

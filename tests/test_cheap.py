@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from models import fast_encoder, predictor, request
 
 from pipeline.records import Request
-from stages.cheap import CheapPrediction, CheapPredictor
-from stages.head import Head
+from stages.cheap import CheapPrediction, Judgement
+from stages.observation import Observer
 
 STORY = (
     "the quick brown fox*9 jumps over the lazy dog",
@@ -29,8 +29,9 @@ def strengths(explanation: str, *texts: str) -> list[dict[str, float]]:
 
 def unlearned(asked: Request) -> CheapPrediction:
     """What is seen of a request, with each word's place in its text for a strength."""
-    seen = CheapPredictor(fast_encoder(), Head.empty()).observe(asked)
-    return CheapPrediction.of(seen, seen.words.position.astype(float) + 1)
+    seen = Observer(fast_encoder()).observe(asked)
+    places = seen.words.position.astype(float) + 1
+    return CheapPrediction.of(seen, Judgement(places, places / 2))
 
 
 @pytest.mark.parametrize(
@@ -82,25 +83,24 @@ def test_a_column_is_read_where_each_record_peaks() -> None:
         "a", [{"tokens": t, "values": v} for t, v in zip(tokens, values, strict=True)]
     )
     prediction = unlearned(asked)
-    assert prediction.at_peaks(prediction.by_word).tolist() == [2, 1]
+    assert prediction.at_peaks(prediction.by_word.strengths).tolist() == [2, 1]
 
 
 def test_without_any_word_there_is_nothing_at_the_peaks() -> None:
     prediction = unlearned(request("a", "x"))
-    assert prediction.at_peaks(prediction.by_word).tolist() == [1]
+    assert prediction.at_peaks(prediction.by_word.strengths).tolist() == [1]
     blank = Request.parse("a", [{"tokens": [" ", "\n"], "values": [1, 0]}])
     prediction = predictor().predict(blank)
-    assert prediction.at_peaks(prediction.by_word).tolist() == [0]
+    assert prediction.at_peaks(prediction.by_word.strengths).tolist() == [0]
     assert prediction.strengths[0].tolist() == [0, 0]
 
 
-def test_a_further_explanation_of_the_records_embeds_only_itself() -> None:
-    encoder = fast_encoder()
-    cheap = CheapPredictor(encoder, Head.empty())
-    cheap.observe(request("foxes", *STORY))
-    cheap.observe(request("dogs", *STORY))
-    calls = encoder.encoder.calls  # type: ignore[attr-defined]
-    assert [call for call in calls if call][2:] == [[("dogs",)]]
+def test_what_the_head_alone_says_is_kept() -> None:
+    prediction = unlearned(request("a", "the fox ran"))
+    assert prediction.first[0].tolist() == [0.5, 1, 1.5]
+    judged = predictor().predict(request("the word 'fox'", *STORY))
+    assert judged.first[0].shape == judged.strengths[0].shape
+    assert judged.first[0][3] > 3
 
 
 def test_other_texts_are_judged_like_the_request() -> None:

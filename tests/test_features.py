@@ -199,7 +199,7 @@ def test_the_order_of_the_texts_does_not_matter(order: list[int]) -> None:
 
 
 def test_real_vectors_make_features_too() -> None:
-    encoder = predictor()._encoder
+    encoder = predictor().observer._encoder
     words = Words(encoder.encode(words_of("Fox", "\u200b", "狐狸在跑", "")))
     found = features(encode_explanation("“狐狸”", encoder), words)
     assert all(np.isfinite(column).all() for column in found.values())

@@ -6,23 +6,26 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from models import predictor
+from models import minilm, predictor
 
 from benchmarks.dataset import KINDS, Case, load
 from benchmarks.fitting import (
     GateData,
     Rows,
     Sample,
+    examples,
     fit_gate,
     fit_head,
     foreign_sample,
     part_sample,
-    predicted,
     quantile,
     rows,
     whole_sample,
 )
+from benchmarks.reading import fit_reader
 from stages.gate import EVIDENCE, evidence
+from stages.reader import hints_of
+from stages.words import Words
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +40,12 @@ def cases() -> list[Case]:
 
 @pytest.fixture(scope="module")
 def samples(cases: list[Case]) -> list[Sample]:
-    return [whole_sample(case, predictor()) for case in cases]
+    return [whole_sample(case, predictor().observer) for case in cases]
 
 
 @pytest.fixture(scope="module")
 def training(samples: list[Sample]) -> list[Rows]:
-    return [rows(sample, predictor()) for sample in samples]
+    return [rows(sample, predictor().observer) for sample in samples]
 
 
 def test_folds_keep_the_explanations_of_a_feature_together() -> None:
@@ -65,15 +68,36 @@ def test_recorded_strengths_reach_the_training_rows(training: list[Rows]) -> Non
 def test_the_same_seed_grows_the_same_head(training: list[Rows], samples: list[Sample]) -> None:
     first, second = fit_head(training, 7), fit_head(training, 7)
     np.testing.assert_array_equal(first.value, second.value)
-    agreement = [
-        np.corrcoef(np.concatenate(predicted(s, first).strengths), np.concatenate(s.simulated))
-        for s in samples
-    ]
+    agreement = [np.corrcoef(first.predict(part.columns), part.target) for part in training]
     assert np.mean([pair[0, 1] for pair in agreement]) > 0.5
 
 
+def test_a_reader_learns_what_it_is_taught(training: list[Rows]) -> None:
+    head = fit_head(training, 7)
+    taught = [example for part in training for example in examples(part, head)]
+    first, second = (fit_reader(taught, minilm(), 7) for _ in range(2))
+    found = []
+    for part in training:
+        words = Words(part.texts)
+        hints = hints_of(part.columns, np.clip(head.predict(part.columns), 0.0, 1.0))
+        read = first.read(part.explanation, words, hints)
+        np.testing.assert_allclose(read, second.read(part.explanation, words, hints), atol=0.02)
+        found.append(np.corrcoef(read, part.target)[0, 1])
+    assert np.mean(found) > 0.5
+
+
+def test_examples_hold_every_word_once(training: list[Rows]) -> None:
+    head = fit_head(training, 7)
+    for part in training:
+        found = examples(part, head)
+        target = np.concatenate([example.target for example in found])
+        np.testing.assert_array_equal(target, part.target)
+        for example in found:
+            assert len(example.reading.hints) == len(example.reading.text.words)
+
+
 def test_a_smaller_request_keeps_records_and_simulations_together(cases: list[Case]) -> None:
-    sample = part_sample(cases[0], predictor(), np.random.default_rng(1))
+    sample = part_sample(cases[0], predictor().observer, np.random.default_rng(1))
     whole = dict(zip(map(id, cases[0].top.records), cases[0].simulated, strict=False))
     assert 2 <= len(sample.simulated) < len(cases[0].top.records)
     for record, simulated in zip(sample.seen.request.records, sample.simulated, strict=True):
@@ -82,7 +106,7 @@ def test_a_smaller_request_keeps_records_and_simulations_together(cases: list[Ca
 
 def test_a_foreign_explanation_comes_from_another_feature_of_the_same_fold() -> None:
     every = load()
-    sample = foreign_sample(every[0], every, predictor(), np.random.default_rng(1))
+    sample = foreign_sample(every[0], every, predictor().observer, np.random.default_rng(1))
     source = next(c for c in every if c.top.explanation == sample.seen.request.explanation)
     assert source.feature != every[0].feature
     assert source.fold == every[0].fold
@@ -90,9 +114,8 @@ def test_a_foreign_explanation_comes_from_another_feature_of_the_same_fold() -> 
     assert sample.llm_score == 0.0
 
 
-def test_a_gate_is_fitted_from_few_samples(training: list[Rows], samples: list[Sample]) -> None:
-    head = fit_head(training, 7)
-    predictions = tuple(predicted(sample, head) for sample in samples)
+def test_a_gate_is_fitted_from_few_samples(samples: list[Sample]) -> None:
+    predictions = tuple(predictor().judge(sample.seen) for sample in samples)
     data = GateData(
         inputs=np.array([evidence(prediction) for prediction in predictions]),
         scores=np.array([sample.llm_score for sample in samples]),

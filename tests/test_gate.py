@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from pipeline.errors import ConfigurationError
 from pipeline.records import Request
 from pipeline.scoring import correlation_score
-from stages.cheap import CheapPrediction
+from stages.cheap import CheapPrediction, Judgement
 from stages.gate import (
     EVIDENCE,
     LEAST_ERROR,
@@ -221,5 +221,5 @@ def test_evidence_without_words_or_predictions_is_finite() -> None:
     assert np.isfinite(evidence(predictor().predict(blank))).all()
     seen = predictor().predict(request("fox", *STORY)).seen
     for value in (0.0, 10.0):
-        constant = CheapPrediction.of(seen, np.full(len(seen.words), value))
+        constant = CheapPrediction.of(seen, Judgement(*[np.full(len(seen.words), value)] * 2))
         assert np.isfinite(evidence(constant)).all()

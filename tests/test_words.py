@@ -24,7 +24,12 @@ def some_words(sizes: list[int], seed: int = 0) -> Words:
         written = tuple(rng.choice(["fox", "dog", "cat"], size).tolist())
         vectors = [normalised(rng.normal(size=(size, 5)).astype(np.float32)) for _ in range(2)]
         ids, traits = interned(written), dict.fromkeys(TRAITS, vectors[0][:, 0])
-        texts.append(EncodedText(written, ids, ids, ids, traits, WordVectors(*vectors)))
+        pieces = np.zeros((0, 5), np.float16), np.zeros(0, np.int64)
+        texts.append(
+            EncodedText(
+                written, ids, ids, ids, traits, WordVectors(vectors[0], vectors[1], *pieces)
+            )
+        )
     return Words(texts)
 
 

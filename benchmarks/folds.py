@@ -1,0 +1,31 @@
+"""The models that judge a held-out fold: fitted by `make train` on the other folds only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.rungs import Rungs
+from stages.cheap import CheapPredictor
+from stages.embedding import MiniLM
+from stages.gate import Gate
+from stages.observation import Observer
+
+
+@dataclass(frozen=True, slots=True)
+class FoldModels:
+    """The cheap stage and the gate that have seen nothing of one fold."""
+
+    predictor: CheapPredictor
+    gate: Gate
+
+
+def fold_folder(fold: int) -> Path:
+    return Path(__file__).parent / "data" / "folds" / str(fold)
+
+
+def fold_models(fold: int, observer: Observer, minilm: MiniLM) -> FoldModels:
+    """Load them; folds may share the observer, and so what it has embedded."""
+    rungs = Rungs.load(fold_folder(fold), minilm)
+    gate = Gate.load(fold_folder(fold) / "gate.safetensors")
+    return FoldModels(CheapPredictor(observer, rungs.head, rungs.reader), gate)

@@ -1,0 +1,78 @@
+"""The cheap stage's two rungs, fitted without some folds, so that others can judge them.
+
+What is fitted later must see predictions as they come for features never seen: the reader's hints
+come from heads that missed the example's fold, the gate's evidence from both rungs that missed the
+sample's. Hence rungs for each set of up to two held folds, and heads for up to three.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import torch
+
+from benchmarks.dataset import FOLDS
+from benchmarks.fitting import Rows, examples, fit_head
+from benchmarks.reading import fit_reader
+from stages.embedding import MiniLM
+from stages.head import Head
+from stages.reader import Reader
+
+logger = logging.getLogger(__name__)
+
+Held = frozenset[int]
+"""Folds that were not seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rungs:
+    """A head and a reader that were fitted on the same folds."""
+
+    head: Head
+    reader: Reader
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.head.save(folder / "head.safetensors")
+        self.reader.save(folder / "reader.safetensors")
+
+    @classmethod
+    def load(cls, folder: Path, encoder: MiniLM) -> Rungs:
+        head = Head.load(folder / "head.safetensors")
+        return cls(head, Reader.load(folder / "reader.safetensors", encoder))
+
+
+def held_sets(most: int) -> list[Held]:
+    """All sets of up to so many held folds."""
+    return [frozenset(h) for n in range(most + 1) for h in combinations(range(FOLDS), n)]
+
+
+def fit_rungs(training: Sequence[Rows], encoder: MiniLM, seed: int) -> dict[Held, Rungs]:
+    """Rungs for every set of up to two held folds."""
+    heads = {held: fit_head(_without(training, held), seed) for held in held_sets(3)}
+    logger.info("%d heads fitted", len(heads))
+
+    def fit(held: Held) -> Rungs:
+        taught = [
+            example
+            for part in _without(training, held)
+            for example in examples(part, heads[held | {part.case.fold}])
+        ]
+        reader = fit_reader(taught, encoder, seed)
+        logger.info("reader without %s taught on %d texts", sorted(held), len(taught))
+        return Rungs(heads[held], reader)
+
+    wanted = held_sets(2)
+    # One core each: two fits side by side take less time than one after the other on both cores.
+    with ThreadPoolExecutor(os.cpu_count(), initializer=lambda: torch.set_num_threads(1)) as pool:
+        return dict(zip(wanted, pool.map(fit, wanted), strict=True))
+
+
+def _without(training: Sequence[Rows], held: Held) -> list[Rows]:
+    return [part for part in training if part.case.fold not in held]

@@ -1,0 +1,213 @@
+"""Background texts that speak against an explanation: it would fire there, the neuron does not.
+
+Texts that fire strongly, all that a labelling site sends, show neither that a word fires only in
+some contexts nor that a word which the explanation names does not fire at all. Two kinds of
+background text show it:
+
+context : a peak word stands in a context unlike those in which the neuron fires.
+breadth : a word stands there that the explanation names and that fires in none of the records,
+    though it is common enough that it should have been a peak by now.
+
+Neither is known for sure, so each text has a weight: how sure it is that the neuron stays silent.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.records import Request
+from pipeline.simulation import MAX_STRENGTH, FloatArray
+from stages.background import background
+from stages.cheap import CheapPrediction, CheapPredictor
+from stages.embedding import Float32Array
+from stages.explanation import words_in
+from stages.lexical import Explanation, normalise, stem, word_lists
+
+_REACH = 2  # words on either side that count as the context
+_NEIGHBOURS = 3  # contexts that a context is compared with
+_CONTEXT_TEXTS = 24
+_BREADTH_TEXTS = 12
+_PEAK_WORDS = 4
+_NAMED_WORDS = 12
+_STRONG = 0.5  # share of the largest activation from which a record's peak counts
+_SILENT = 0.2  # share of the largest activation up to which a word does not fire
+
+Place = tuple[int, int]
+"""A text of the background and a word's position in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """Background texts of one kind, and what the explanation would do there.
+
+    Attributes
+    ----------
+    texts : index of each in the background corpus.
+    tokens : the word for whose sake each was chosen.
+    predicted : shape (n_texts,), strength at that word, 0-10.
+    strengths : shape (n_words,) each, strength of every word.
+    weights : shape (n_texts,), 0-1.
+    """
+
+    texts: tuple[int, ...]
+    tokens: tuple[str, ...]
+    predicted: FloatArray
+    strengths: tuple[FloatArray, ...]
+    weights: FloatArray
+
+    @property
+    def elsewhere(self) -> float:
+        """Mean strength at the chosen words, 0-1, by weight."""
+        total = self.weights.sum()
+        return float(self.weights @ self.predicted / total) / MAX_STRENGTH if total > 0 else 0.0
+
+
+_NONE = Contrast((), (), np.zeros(0), (), np.zeros(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Contrasts:
+    """The texts of both kinds.
+
+    Attributes
+    ----------
+    dependence : 0-1, how much more alike the peaks' contexts are than chance.
+    """
+
+    context: Contrast
+    breadth: Contrast
+    dependence: float
+
+
+def find_contrasts(prediction: CheapPrediction, predictor: CheapPredictor) -> Contrasts:
+    """Look peak words and named words up in the background and judge them there."""
+    seen = prediction.seen
+    peaks = peaks_of(seen.request)
+    peak_at = np.array([seen.words.starts[record] + word for record, word in peaks], dtype=int)
+    peak_words = [normalise(seen.words.written[at]) for at in peak_at]
+    own = {tuple(text.words) for text in seen.request.texts}
+    context_places = _shared_out(Counter(peak_words).most_common(_PEAK_WORDS), _CONTEXT_TEXTS, own)
+    if len(peaks) < 2:
+        context_places = []
+    taken = {text for text, _ in context_places}
+    named = _named_but_silent(seen.explanation.parsed, seen.request) if peaks else {}
+    breadth_places = [
+        place
+        for place in _shared_out(list(named.items())[:_NAMED_WORDS], _BREADTH_TEXTS, own)
+        if place[0] not in taken
+    ]
+    corpus, places = background(), [*context_places, *breadth_places]
+    if not places:
+        return Contrasts(_NONE, _NONE, 0.0)
+    words, by_word = predictor.predict_elsewhere(seen, [corpus.words[text] for text, _ in places])
+    at = words.starts + np.array([position for _, position in places], dtype=int)
+    above = np.zeros(0)
+    if context_places:
+        others = words.windows(_REACH)[at[: len(context_places)]]
+        above = _unlike(others, seen.words.windows(_REACH)[peak_at])
+    dependence = float(np.clip(2.0 * above.mean() - 1.0, 0.0, 1.0)) if len(above) else 0.0
+    tokens, strengths = [words.written[i] for i in at], words.split(by_word)
+
+    def contrast(part: slice, weights: FloatArray) -> Contrast:
+        texts = tuple(text for text, _ in places[part])
+        chosen = tuple(strengths[part])
+        return Contrast(texts, tuple(tokens[part]), by_word[at[part]], chosen, weights)
+
+    cut = len(context_places)
+    surprise = _surprise(tokens[cut:], by_word[at[cut:]], named, peak_words)
+    return Contrasts(
+        contrast(slice(cut), above * dependence), contrast(slice(cut, None), surprise), dependence
+    )
+
+
+def peaks_of(request: Request) -> list[tuple[int, int]]:
+    """(record, word) of each strong record's peak."""
+    largest = max(float(record.values.max()) for record in request.records)
+    found = []
+    for index, (record, text) in enumerate(zip(request.records, request.texts, strict=True)):
+        word = int(text.token_words[record.values.argmax()])
+        if largest > 0 and record.values.max() >= _STRONG * largest and word >= 0:
+            found.append((index, word))
+    return found
+
+
+def _named_but_silent(parsed: Explanation, request: Request) -> dict[str, int]:
+    """Words that the explanation names and no record fires on, with their background counts."""
+    terms = words_in(parsed.terms_with("target", "example"))
+    classes = chain.from_iterable(
+        sorted(word_lists().get(name, ())) for name in sorted(parsed.head_classes)
+    )
+    named = dict.fromkeys([*terms, *parsed.head_words, *classes])
+    largest = float(request.true_values.max())
+    firing = {
+        stem(normalise(text.words[word]))
+        for text, record in zip(request.texts, request.records, strict=True)
+        for word in text.token_words[record.values > _SILENT * largest]
+        if word >= 0
+    }
+    places = background().places
+    return {w: len(places[w]) for w in named if w in places and stem(w) not in firing}
+
+
+def _surprise(
+    tokens: Sequence[str],
+    predicted: FloatArray,
+    named: Mapping[str, int],
+    peak_words: Sequence[str],
+) -> FloatArray:
+    """How surprising it is, 0-1, that a named word never was a peak if it fires as predicted.
+
+    Did it fire in the background as often as is predicted, and the peak words wherever they stand,
+    a peak would be this word with probability q; of n peaks none is with (1 - q)^n.
+    """
+    words = [normalise(token) for token in tokens]
+    places, n_peaks = background().places, len(peak_words)
+    usual = n_peaks + sum(len(places.get(word, ())) for word in set(peak_words))
+    out = np.zeros(len(words))
+    for word in set(words):
+        mine = np.array([other == word for other in words])
+        expected = named[word] * predicted[mine].mean() / MAX_STRENGTH
+        out[mine] = 1.0 - (usual / (usual + expected)) ** n_peaks
+    return out
+
+
+def _shared_out(
+    counts: Sequence[tuple[str, int]], texts: int, own: set[tuple[str, ...]]
+) -> list[Place]:
+    """Background occurrences of some words, shared out by how common they are."""
+    corpus = background()
+    known = [(word, count) for word, count in counts if word in corpus.places]
+    total = sum(count for _, count in known)
+    chosen: dict[int, int] = {}
+    for word, count in known:
+        found = [place for place in corpus.places[word] if corpus.words[place[0]] not in own]
+        wanted = max(1, round(texts * count / total))
+        step = max(1, len(found) // wanted)
+        for text, position in found[::step][:wanted]:
+            chosen.setdefault(text, position)
+    return list(chosen.items())
+
+
+def _unlike(others: Float32Array, own: Float32Array) -> FloatArray:
+    """The chance that a peak's context is more like the other peaks' than each other context is."""
+    alike = _likeness(others, own)
+    cosines = own @ own.T
+    np.fill_diagonal(cosines, -np.inf)
+    usual = _mean_of_nearest(cosines, len(own) - 1)
+    return np.asarray((usual[:, None] > alike[None, :]).mean(axis=0))
+
+
+def _likeness(contexts: Float32Array, others: Float32Array) -> FloatArray:
+    """Mean cosine of each context with its nearest others."""
+    return _mean_of_nearest(contexts @ others.T, len(others))
+
+
+def _mean_of_nearest(cosines: npt.NDArray[np.float32], others: int) -> FloatArray:
+    nearest = min(_NEIGHBOURS, others)
+    return np.asarray(np.sort(cosines.astype(np.float64), axis=1)[:, -nearest:].mean(axis=1))

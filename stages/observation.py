@@ -1,0 +1,61 @@
+"""What the cheap stage sees of a request before anything is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from pipeline.records import Request
+from stages.encoding import TextEncoder
+from stages.explanation import EncodedExplanation, encode_explanation
+from stages.features import Features, features
+from stages.words import Words
+
+_RECENT = 4
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The words of all records and their features."""
+
+    request: Request
+    explanation: EncodedExplanation
+    words: Words
+    columns: Features
+
+
+class Observer:
+    """Embeds requests and works out their features.
+
+    Parameters
+    ----------
+    encoder : embeds texts; it keeps the recent ones, so that a further explanation of the same
+        records costs only its own embedding.
+    """
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        self._encoder = encoder
+        # The further explanations of a neuron ask for the same words, contrast texts included.
+        self._words = lru_cache(maxsize=_RECENT)(self._fresh_words)
+
+    def observe(self, request: Request) -> Observation:
+        """Embed a request and work out its features."""
+        words = self._words(tuple(text.words for text in request.texts))
+        explanation = encode_explanation(request.explanation, self._encoder)
+        return Observation(request, explanation, words, features(explanation, words))
+
+    def observe_elsewhere(
+        self, seen: Observation, texts: Sequence[tuple[str, ...]]
+    ) -> tuple[Words, Features]:
+        """Work out the features of further texts, by the request's own standards.
+
+        Parameters
+        ----------
+        texts : the words of each text, as written.
+        """
+        words = self._words(tuple(texts))
+        return words, features(seen.explanation, words, (seen.words, seen.columns))
+
+    def _fresh_words(self, texts: tuple[tuple[str, ...], ...]) -> Words:
+        return Words(self._encoder.encode(texts))

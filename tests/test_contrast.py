@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import pytest
+from models import predictor, request
+
+from pipeline.records import Request
+from stages.background import background
+from stages.contrast import Contrasts, find_contrasts, peaks_of
+from stages.lexical import normalise
+
+LEADERS = tuple(
+    f"the {who} of the country*9 said {what}"
+    for who in ("king", "queen", "leader")
+    for what in ("no", "yes", "so much", "nothing at all")
+)
+
+
+def contrasts_of(asked: Request) -> Contrasts:
+    return find_contrasts(predictor().predict(asked), predictor())
+
+
+def test_context_texts_hold_a_peak_word_at_their_place() -> None:
+    asked = request("kings", "once upon a time*9", "a king*8 and a queen", "the king*7", "time*1")
+    found = contrasts_of(asked).context
+    assert set(map(normalise, found.tokens)) == {"time", "king"}
+    shape = (len(found.texts),)
+    assert len(found.tokens) == len(found.strengths) == len(found.texts) == len(set(found.texts))
+    assert found.predicted.shape == found.weights.shape == shape
+    for text, token, strengths, at in zip(
+        found.texts, found.tokens, found.strengths, found.predicted, strict=True
+    ):
+        words = background().words[text]
+        assert strengths.shape == (len(words),)
+        assert at in strengths[[i for i, word in enumerate(words) if word == token]]
+
+
+def test_breadth_texts_hold_a_word_that_is_named_and_never_fires() -> None:
+    found = contrasts_of(request("the words 'country' and 'water'", *LEADERS)).breadth
+    assert set(map(normalise, found.tokens)) == {"water"}
+    assert found.weights.max() > 0.3
+    assert found.elsewhere > 0.3
+
+
+@pytest.mark.parametrize("explanation", ["the word 'country'", "kings and queens and countries"])
+def test_a_word_that_fires_in_a_record_is_no_breadth(explanation: str) -> None:
+    found = contrasts_of(request(explanation, *LEADERS)).breadth
+    assert "country" not in set(map(normalise, found.tokens))
+
+
+def test_the_more_peaks_lack_a_named_word_the_surer_it_is_that_it_does_not_fire() -> None:
+    asked = request("the words 'country' and 'water'", *LEADERS)
+    few = contrasts_of(Request(asked.explanation, asked.records[:3])).breadth
+    assert few.weights.max() < contrasts_of(asked).breadth.weights.max()
+
+
+def test_a_rare_word_is_no_surprise() -> None:
+    rare = contrasts_of(request("'country' or 'quadrant'", *LEADERS)).breadth
+    assert rare.weights.max(initial=0.0) < 0.3
+
+
+def test_members_of_a_named_class_count_as_named() -> None:
+    texts = [f"it came from*9 the {place}" for place in ("north", "sea", "hill", "king", "war")]
+    found = contrasts_of(request("prepositions", *texts)).breadth
+    assert {"of", "in"} & set(map(normalise, found.tokens))
+    assert found.elsewhere > 0.3
+
+
+def test_a_text_of_the_request_does_not_speak_against_it() -> None:
+    index, _ = background().places["captain"][0]
+    words = background().words[index]
+    record = {
+        "tokens": [f" {word}" for word in words],
+        "values": [9.0 * (normalise(word) == "captain") for word in words],
+    }
+    found = contrasts_of(Request.parse("the word 'captain'", [record, record]))
+    assert index not in found.context.texts
+
+
+@pytest.mark.parametrize(
+    "texts", [("a zyzzyva*9 ran", "one zyzzyva*8"), ("time*-2 a*-1",), ("one zyzzyva*8",)]
+)
+def test_without_places_there_are_no_texts(texts: tuple[str, ...]) -> None:
+    found = contrasts_of(request("zyzzyvas", *texts))
+    assert found.context.texts == found.breadth.texts == ()
+    assert found.context.elsewhere == found.dependence == 0.0
+
+
+def test_peaks_are_those_of_the_strong_records() -> None:
+    asked = request("a", "a fox*9 ran", "the dog*3", "the cat*5 sat", "it")
+    assert peaks_of(asked) == [(0, 1), (2, 1)]
