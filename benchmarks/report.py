@@ -14,6 +14,7 @@ from pipeline.scoring import correlation_score
 from stages.adjust import adjust_for_context
 from stages.cheap import CheapPredictor
 from stages.combine import combine
+from stages.contrast import find_contrasts
 from stages.gate import Gate, evidence
 
 PARTS = (3, 5, 10, 15)
@@ -65,8 +66,9 @@ class Judged:
             score = combine(request, prediction.strengths, done, prior, gate.constants)
             partial[m] = (score, gate.half_width(prior, m, n))
         guess = np.concatenate(prediction.strengths)
+        contrasts = find_contrasts(prediction, predictor)
         cheap, llm = (
-            adjust_for_context(prediction, predictor, strengths, raw).taken_off
+            adjust_for_context(request, contrasts, strengths, raw).taken_off
             for strengths, raw in (
                 (prediction.strengths, prior.score),
                 (sample.simulated, sample.llm_score),

@@ -16,6 +16,7 @@ from pipeline.simulation import Simulator
 from stages.adjust import adjust_for_context
 from stages.cheap import HEAD_PATH, CheapPrediction, CheapPredictor
 from stages.combine import combine
+from stages.contrast import find_contrasts
 from stages.embedding import MiniLM
 from stages.encoding import TextEncoder
 from stages.evidence import evidence_of
@@ -76,7 +77,11 @@ class Scorer:
         )
         raw = combine(request, cheap.strengths, done.values, prior, models.gate.constants)
         strengths = [done.values.get(i, guess) for i, guess in enumerate(cheap.strengths)]
-        adjustment = adjust_for_context(cheap, models.predictor, strengths, raw) if adjust else None
+        adjustment = (
+            adjust_for_context(request, find_contrasts(cheap, models.predictor), strengths, raw)
+            if adjust
+            else None
+        )
         return ScoreResult(
             score=raw - (adjustment.taken_off if adjustment else 0.0),
             raw_score=raw,
