@@ -23,7 +23,7 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Rebuilds the shipped weights from benchmarks/data and writes benchmarks/results/train.md.
+# Rebuilds the shipped weights from benchmarks/data; about an hour on two cores.
 train: .venv/ready
 	$(BIN)/python -m benchmarks.train
 

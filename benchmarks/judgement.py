@@ -20,8 +20,8 @@ import pipeline
 from benchmarks.dataset import FOLDS, KINDS, load
 from benchmarks.fitting import Sample, whole_sample
 from benchmarks.folds import FoldModels, fold_models
+from benchmarks.judged import PARTS, Judged
 from benchmarks.recorded import RecordedSimulator
-from benchmarks.report import Judged
 from benchmarks.sanity import FREQUENCIES, exact_correlation, falls, trials
 from pipeline.records import Request
 from pipeline.simulation import FloatArray
@@ -140,7 +140,23 @@ class Table:
             ),
             "half-width": lambda k: lambda i: float(half[i][:, k].mean()),
         }
+        for m in PARTS:
+            rows |= self._partial(m)
         return ["", "## Gate", "", *self._by_kind(rows)]
+
+    def _partial(self, m: int) -> dict[str, Callable[[slice], Measure]]:
+        """Figures of estimates from so many simulated records, where there are more."""
+        error = self._columns(
+            lambda j: abs(j.partial[m][0] - j.llm) if m in j.partial else float("nan")
+        )
+        half = self._columns(lambda j: j.partial[m][1] if m in j.partial else float("nan"))
+        inside = np.where(np.isnan(error), np.nan, error <= half)
+        return {
+            f"{m} records simulated: MAE": lambda k: lambda i: float(np.nanmean(error[i][:, k])),
+            f"{m} records simulated: coverage": lambda k: (
+                lambda i: float(np.nanmean(inside[i][:, k]))
+            ),
+        }
 
     def _by_kind(self, rows: dict[str, Callable[[slice], Measure]]) -> list[str]:
         kinds = {"all": slice(None)} | {kind: slice(k, k + 1) for k, kind in enumerate(KINDS)}
