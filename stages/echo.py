@@ -1,7 +1,7 @@
 """The simulator `echo`: a chat model repeats every token of a text with its activation.
 
 This is the form of the classic chat simulators: JSON with an empty place behind each token goes
-in, the same JSON with numbers comes out. It takes some fifty times the tokens of `quote`.
+in, the same JSON with numbers comes out.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class LogprobsSimulator:
     All strengths of a text come at once from the log probabilities of the prompt where the
     endpoint sends those. Some do not, and some ignore that they are asked to: a prompt of a few
     tokens finds that out before the first text is sent, and what was found out is remembered.
-    Elsewhere the model writes one digit a word, which takes some hundred times as long.
+    Elsewhere the model writes one digit a word, which takes longer and more tokens.
 
     Parameters
     ----------

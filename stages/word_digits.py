@@ -7,6 +7,7 @@ Where an endpoint does not bind its answers, the words in the answer say what is
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,10 +24,10 @@ from stages.question import Chat, tokens_of
 
 _INSTRUCTION = """\
 You predict how strongly a neuron of a language model fires on each word of a text. You are told \
-what the neuron fires on, and trust that. The words are numbered from 0; punctuation marks are \
-words, too. Answer with one JSON object that gives every word, with its number before it and in \
-the order of the text, one digit: 0 for a silent word, 9 for one on which the neuron fires as \
-strongly as it ever does.
+what the neuron fires on, and trust that. Punctuation marks are words, too; where a \
+word stands for the second time, it is marked #2, and so on. Answer with one JSON object that gives \
+every word, in the order of the text, one digit: 0 for a silent word, 9 for one on which the neuron \
+fires as strongly as it ever does.
 - The digit goes to the word that fires, not to those around it that make it fire.
 - Where the explanation demands a context, a word outside that context gets 0.
 - Most words of most texts get 0.
@@ -45,10 +46,11 @@ _EXAMPLES: Sequence[tuple[str, str, dict[str, int]]] = (
         {"Monday": 9, "noon": 3},
     ),
 )
-_ENTRY = regex.compile(rb'"\s*\d+\s*((?:[^"\\]|\\.)*)"\s*:\s*"?(\d+)')
+_ENTRY = regex.compile(rb'"((?:[^"\\]|\\.)*)"\s*:\s*"?(\d+)')
+_OCCURRENCE = regex.compile(r" #\d+$")
 _ANSWER_TOKENS = 100
-# Quotation marks, number, colon, digit, comma; measured with a tokenizer that splits numbers.
-_TOKENS_AROUND_WORD = 12
+# Quotation marks, occurrence, colon, digit, comma; with a tokenizer that splits numbers.
+_TOKENS_AROUND_WORD = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class WordDigits:
                 strengths[word] if first.get(word) == index else 0
                 for index, word in enumerate(decoded.words)
             ]
-            answer = json.dumps(dict(zip(_numbered(decoded), digits, strict=True)))
+            answer = json.dumps(dict(zip(_names(decoded), digits, strict=True)))
             chat.append({"role": "user", "content": _question(example, decoded)})
             chat.append({"role": "assistant", "content": answer})
         asked = _question(explanation, text)
@@ -119,25 +121,35 @@ def _place(
 
 def _said(key: bytes) -> str:
     try:
-        return str(json.loads(b'"' + key + b'"', strict=False))
+        word = str(json.loads(b'"' + key + b'"', strict=False))
     except ValueError:
-        return key.decode("utf-8", "replace")
+        word = key.decode("utf-8", "replace")
+    return _OCCURRENCE.sub("", word)
 
 
-def _numbered(text: TokenizedText) -> list[str]:
-    return [f"{index} {shown(word)}" for index, word in enumerate(text.words)]
+def _names(text: TokenizedText) -> list[str]:
+    """The words as keys of an object, which must differ.
+
+    To number all of them would be simpler, but weak models answer with the number.
+    """
+    times: Counter[str] = Counter()
+    names = []
+    for word in map(shown, text.words):
+        times[word] += 1
+        names.append(f"{word} #{times[word]}" if times[word] > 1 else word)
+    return names
 
 
 def _question(explanation: str, text: TokenizedText) -> str:
     return (
         f"<explanation>\n{shown(explanation)}\n</explanation>\n"
         f"<text>\n{shown(text.text).strip()}\n</text>\n"
-        f"<words>\n{'; '.join(_numbered(text))}\n</words>"
+        f"<words>\n{json.dumps(_names(text), ensure_ascii=False)}\n</words>"
     )
 
 
 def _schema(text: TokenizedText) -> dict[str, object]:
-    names = _numbered(text)
+    names = _names(text)
     digit = {"type": "integer", "enum": list(range(DIGITS))}
     return {
         "type": "object",

@@ -198,19 +198,19 @@ def test_an_endpoint_that_fails_is_an_error(fault_server: FaultServer, status: i
 
 
 def test_an_endpoint_without_log_probabilities_is_an_error_soon(fault_server: FaultServer) -> None:
-    fault_server.otherwise = completion('{"0 A": 0}')
+    fault_server.otherwise = completion('{"A": 0}')
     with pytest.raises(SimulatorError) as caught:
         simulate(fault_server, [[" A"]] * 10, llm_concurrency=2)
     assert NO_ODDS in str(caught.value)
     assert caught.value.usage.calls == len(fault_server.requests) <= 4
 
 
-def test_words_are_known_by_their_spelling_and_not_their_number(
+def test_words_are_known_by_their_spelling_and_not_their_place(
     fault_server: FaultServer,
 ) -> None:
     answers = [
-        digits({"0 A": {"0": 1}, "1 cat": {"9": 1}, "2 .": {"0": 1}}),
-        digits({"1 A": {"1": 1}, "2 cat": {"9": 1}, "4 naps": {"1": 1}, "5 .": {"0": 1}}),
+        digits({"A": {"0": 1}, "cat": {"9": 1}, ".": {"0": 1}}),
+        digits({"A": {"1": 1}, "cat #1": {"9": 1}, "naps": {"1": 1}, ".": {"0": 1}}),
     ]
     fault_server.otherwise = lambda body: word_by_word(body) if "prompt" in body else answers.pop(0)
     (values,) = simulate(fault_server, TEXTS[:1]).values
@@ -218,6 +218,16 @@ def test_words_are_known_by_their_spelling_and_not_their_number(
     np.testing.assert_allclose(values, [10 / 9, 10, 10 / 9, 0])
     said = fault_server.requests[-1]["messages"][-1]["content"]
     assert said.endswith("number 2 ('naps') is missing")
+
+
+def test_a_word_that_stands_twice_gets_two_digits(fault_server: FaultServer) -> None:
+    answer = digits({"cat": {"9": 1}, "#": {"0": 1}, "cat #2": {"2": 1}, "# #2": {"1": 1}})
+    fault_server.otherwise = lambda body: word_by_word(body) if "prompt" in body else answer
+    (values,) = simulate(fault_server, [[" cat", " #", " cat", " #"]]).values
+    assert values is not None
+    np.testing.assert_allclose(values, [10, 0, 20 / 9, 10 / 9])
+    form = fault_server.requests[-1]["response_format"]["json_schema"]["schema"]
+    assert form["required"] == ["cat", "#", "cat #2", "# #2"]
 
 
 @pytest.mark.parametrize("bad", ['"10"', "10", "null", "-1", '"high"'])
