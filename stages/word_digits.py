@@ -25,9 +25,9 @@ from stages.question import Chat, tokens_of
 _INSTRUCTION = """\
 You predict how strongly a neuron of a language model fires on each word of a text. You are told \
 what the neuron fires on, and trust that. Punctuation marks are words, too; where a \
-word stands for the second time, it is marked #2, and so on. Answer with one JSON object that gives \
-every word, in the order of the text, one digit: 0 for a silent word, 9 for one on which the neuron \
-fires as strongly as it ever does.
+word stands for the second time, it is marked #2, and so on. Answer with one JSON object that \
+gives every word, in the order of the text, one digit: 0 for a silent word, 9 for one on which \
+the neuron fires as strongly as it ever does.
 - The digit goes to the word that fires, not to those around it that make it fire.
 - Where the explanation demands a context, a word outside that context gets 0.
 - Most words of most texts get 0.
