@@ -40,7 +40,7 @@ def score(
     explanation: str,
     activations: Sequence[ActivationRecord | Mapping[str, Any]],
     *,
-    simulator: Simulator | Literal["auto"] | None = "auto",
+    simulator: Simulator | Literal["auto", "quote", "echo", "logprobs"] | None = "auto",
     tolerance: float = 0.05,
     max_llm_tokens: int | None = None,
     adjust: bool = True,
@@ -54,7 +54,8 @@ def score(
         [...]}`` or `ActivationRecord`. About 20 texts in which it fires strongly are usual; texts
         with zeros are the best evidence for the context.
     simulator : None: never an LLM; "auto": the endpoint of the settings, none if no key or base
-        URL is set; or any object with `Simulator`'s method.
+        URL is set; "quote", "echo" or "logprobs": that endpoint, asked in this way; or any object
+        with `Simulator`'s method.
     tolerance : half-width of the 90 % interval that counts as certain, in (0, 1].
     max_llm_tokens : what this score may take at most. Where it is reached, the result is the best
         estimate so far and its status "degraded".

@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pipeline.errors import InvalidRequest
 from pipeline.records import Request
 from pipeline.result import ScoreResult
 from pipeline.scoring import score_records
-from pipeline.settings import Settings
+from pipeline.settings import Settings, SimulatorName
 from pipeline.simulation import Simulator
 from stages.adjust import adjust_for_context
 from stages.cheap import HEAD_PATH, CheapPrediction, CheapPredictor
@@ -22,12 +22,14 @@ from stages.encoding import TextEncoder
 from stages.evidence import evidence_of
 from stages.gate import GATE_PATH, Gate
 from stages.head import Head
+from stages.named import Simulators
 from stages.observation import Observer
 from stages.reader import READER_PATH, Reader
 from stages.rounds import Simulated, simulate_rounds
-from stages.simulator import QuoteSimulator, simulator_from
 
-SimulatorChoice = Simulator | Literal["auto"] | None
+SimulatorChoice = Simulator | Literal["auto"] | SimulatorName | None
+
+_NAMES = ("auto", *get_args(SimulatorName))
 
 _STAGE_TWO_OFF = (
     "stage two is off: no LLM is configured; set OPENAI_API_KEY or OPENAI_BASE_URL, "
@@ -69,7 +71,7 @@ class Scorer:
         if reason := _why_undefined(request):
             return _undefined(cheap, reason)
         prior = models.gate.estimate(cheap)
-        llm = models.simulator if simulator == "auto" else simulator
+        llm = _llm(simulator, models.simulators)
         done = (
             Simulated()
             if llm is None
@@ -91,7 +93,7 @@ class Scorer:
             reason=done.trouble or (_STAGE_TWO_OFF if simulator == "auto" and not llm else None),
             adjustment=adjustment,
             usage=done.usage,
-            simulations=score_records(request.records, strengths),
+            simulations=score_records(request.records, strengths, done.distributions),
             evidence=evidence_of(cheap, done.values, models.predictor.head),
         )
 
@@ -145,36 +147,47 @@ class _Models:
                         Reader.load(READER_PATH, encoder),
                     ),
                     Gate.load(GATE_PATH),
-                    simulator_from(self._settings),
+                    Simulators(self._settings),
                 )
             return self._loaded
 
     def close(self) -> None:
         with self._loading:
-            if self._loaded and self._loaded.simulator:
-                self._loaded.simulator.close()
+            if self._loaded:
+                self._loaded.simulators.close()
 
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
     predictor: CheapPredictor
     gate: Gate
-    simulator: QuoteSimulator | None
+    simulators: Simulators
 
 
 def _check_options(
     simulator: SimulatorChoice, tolerance: float, max_llm_tokens: int | None
 ) -> None:
-    if not (simulator is None or simulator == "auto" or isinstance(simulator, Simulator)):
+    if not (simulator is None or simulator in _NAMES or isinstance(simulator, Simulator)):
         raise InvalidRequest(
-            f"{simulator!r:.80} is neither None nor 'auto' and has no method `simulate`; "
-            "a model's name belongs into the setting SIMULATOR_MODEL",
+            f"{simulator!r:.80} is neither None nor one of {', '.join(_NAMES)} and has no method "
+            "`simulate`; a model's name belongs into the setting SIMULATOR_MODEL",
             "simulator",
         )
     if not 0.0 < tolerance <= 1.0:
         raise InvalidRequest(f"{tolerance} is not in (0, 1]", "tolerance")
     if max_llm_tokens is not None and max_llm_tokens < 0:
         raise InvalidRequest(f"{max_llm_tokens} is negative", "max_llm_tokens")
+
+
+def _llm(choice: SimulatorChoice, simulators: Simulators) -> Simulator | None:
+    """What was chosen; "auto" goes without where the settings name no endpoint."""
+    if not isinstance(choice, str):
+        return choice
+    if choice == "auto":
+        return simulators.default
+    if found := simulators.named(choice):
+        return found
+    raise InvalidRequest(_STAGE_TWO_OFF, "simulator")
 
 
 def _why_undefined(request: Request) -> str | None:

@@ -13,6 +13,7 @@ from pipeline.records import Request
 from pipeline.simulation import (
     MAX_STRENGTH,
     BudgetedSimulator,
+    Distribution,
     FloatArray,
     Simulation,
     Simulator,
@@ -29,11 +30,13 @@ class Simulated:
     ----------
     values : record → strengths 0-10, for the records that were simulated.
     trouble : why fewer records were simulated than were needed; None where none were missing.
+    distributions : record → the distribution that its strengths are the means of, if there is one.
     """
 
     values: Mapping[int, FloatArray] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
     trouble: str | None = None
+    distributions: Mapping[int, Distribution] = field(default_factory=dict)
 
 
 def simulate_rounds(
@@ -53,24 +56,26 @@ def simulate_rounds(
     """
     values: dict[int, FloatArray] = {}
     failures: dict[int, str] = {}
+    distributions: dict[int, Distribution] = {}
     usage = Usage()
     order = _order(request)
     while missing := gate.needed(prior, len(values), len(order), tolerance) - len(values):
         waiting = [i for i in order if i not in values and i not in failures]
         if not waiting:
-            return Simulated(values, usage, _failed(failures, len(order)))
+            return Simulated(values, usage, _failed(failures, len(order)), distributions)
         batch = waiting[:missing]
         if max_tokens is not None:
             batch = _affordable(simulator, request, batch, max_tokens - usage.total_tokens)
         if not batch:
             trouble = f"the budget of {max_tokens:,} LLM tokens ended after {len(values)} records"
-            return Simulated(values, usage, trouble)
+            return Simulated(values, usage, trouble, distributions)
         try:
             answer = simulator.simulate(
                 request.explanation, [request.records[i].tokens for i in batch]
             )
         except SimulatorError as error:
-            return Simulated(values, usage + error.usage, f"the LLM failed: {error}")
+            trouble = f"the LLM failed: {error}"
+            return Simulated(values, usage + error.usage, trouble, distributions)
         usage += answer.usage
         for at, index in enumerate(batch):
             checked = _checked(answer, at, len(batch), len(request.records[index].tokens))
@@ -78,7 +83,9 @@ def simulate_rounds(
                 failures[index] = checked
             else:
                 values[index] = checked
-    return Simulated(values, usage)
+                if (distribution := answer.distributions.get(at)) is not None:
+                    distributions[index] = distribution
+    return Simulated(values, usage, distributions=distributions)
 
 
 def _order(request: Request) -> list[int]:
@@ -127,6 +134,9 @@ def _checked(answer: Simulation, at: int, n_texts: int, n_tokens: int) -> FloatA
         return f"{values.size} strengths for {n_tokens} tokens"
     if not np.isfinite(values).all() or values.min() < 0 or values.max() > MAX_STRENGTH:
         return f"strengths outside 0-{MAX_STRENGTH:g}"
+    distribution = answer.distributions.get(at)
+    if distribution is not None and not distribution.fits(n_tokens):
+        return f"a distribution that is none over {n_tokens} tokens"
     return values
 
 

@@ -11,7 +11,7 @@ from models import PLAIN_GATE
 
 from pipeline.errors import SimulatorError
 from pipeline.records import Request
-from pipeline.simulation import Simulation, Usage
+from pipeline.simulation import Distribution, Simulation, Usage
 from stages.gate import Estimate
 from stages.rounds import Simulated, simulate_rounds
 
@@ -241,3 +241,33 @@ def test_the_order_does_not_depend_on_the_process() -> None:
             env={"PYTHONHASHSEED": seed},
         )
         assert run.stdout.strip() == str(order())
+
+
+def certain(texts: Texts) -> list[Distribution]:
+    """All probability on what `marks` gives."""
+    return [
+        Distribution(np.array([0.0, values[0]]), np.tile([0.0, 1.0], (len(values), 1)))
+        for values in marks(texts)
+    ]
+
+
+def test_distributions_come_back_with_their_records() -> None:
+    def answer(call: int, texts: Texts) -> Simulation:
+        return Simulation(tuple(marks(texts)), distributions=dict(enumerate(certain(texts))))
+
+    done = simulate(Echo(answer))
+    assert set(done.distributions) == set(done.values) == set(range(RECORDS))
+    for index, distribution in done.distributions.items():
+        np.testing.assert_allclose(distribution.expected, done.values[index])
+
+
+def test_a_record_whose_distribution_is_none_is_failed() -> None:
+    def answer(call: int, texts: Texts) -> Simulation:
+        unsound = [Distribution(one.values, one.probabilities * 2) for one in certain(texts)]
+        return Simulation(tuple(marks(texts)), distributions=dict(enumerate(unsound)))
+
+    done = simulate(Echo(answer))
+    assert not done.values
+    assert not done.distributions
+    assert done.trouble is not None
+    assert "a distribution that is none" in done.trouble

@@ -19,14 +19,14 @@ from llm_server import LLMServer
 from pipeline.errors import SimulatorError
 from pipeline.settings import Settings
 from pipeline.simulation import Simulation, Simulator, Usage
-from stages.simulator import QuoteSimulator, simulator_from
+from stages.named import NamedSimulator, simulator_from
 
 TEXTS = [[" One", " two", "."], [" Three", " four", "!"], [" Five", " six", "?"]]
 KEY = "sk-very-secret"
 
 
 @contextmanager
-def simulator(server: FaultServer | LLMServer, **changes: Any) -> Iterator[QuoteSimulator]:
+def simulator(server: FaultServer | LLMServer, **changes: Any) -> Iterator[NamedSimulator]:
     settings = {
         "openai_base_url": server.base_url,
         "simulator_model": server.model,
@@ -386,7 +386,7 @@ def test_a_key_alone_means_openai() -> None:
 
 
 def test_the_module_loads_without_the_client() -> None:
-    code = "import sys, stages.simulator; sys.exit('openai' in sys.modules)"
+    code = "import sys, stages.named; sys.exit('openai' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
