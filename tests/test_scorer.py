@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from echo_server import EchoingModel
 from fault_server import FaultServer
-from models import SpellingEncoder, gate, predictor, request
+from models import gate, minilm, predictor, request
 from serving import shared_scorer
 
 import pipeline
@@ -25,6 +25,7 @@ from pipeline.records import Request
 from pipeline.result import ScoreResult
 from pipeline.settings import Settings
 from pipeline.simulation import FloatArray, Simulation, Usage
+from stages.embedding import MiniLM
 
 CLASSIC, NEURON = load_examples()[:2]
 FITS = NEURON.explanations[0]
@@ -311,11 +312,12 @@ def test_a_scorer_loads_its_models_once_and_not_before_they_are_needed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made: list[str] = []
+    loaded = minilm()
 
-    def encoder(source: str) -> SpellingEncoder:
+    def encoder(source: str) -> MiniLM:
         made.append(source)
         time.sleep(0.05)
-        return SpellingEncoder()
+        return loaded
 
     monkeypatch.setattr("pipeline.scorer.MiniLM", encoder)
     with pipeline.Scorer(Settings(encoder="here")) as scorer:
