@@ -10,7 +10,7 @@ from benchmarks.dataset import Case
 from benchmarks.fitting import Sample
 from pipeline.scoring import correlation_score
 from stages.adjust import adjust_for_context
-from stages.cheap import CheapPredictor
+from stages.cheap import CheapPrediction, CheapPredictor
 from stages.combine import combine
 from stages.contrast import find_contrasts
 from stages.gate import Gate, evidence
@@ -48,12 +48,12 @@ class Judged:
     def of(
         cls,
         sample: Sample,
+        prediction: CheapPrediction,
         predictor: CheapPredictor,
         gate: Gate,
         seed: int,
     ) -> Judged:
         """Judge a sample; records are simulated in a random order, by the recorded LLM."""
-        prediction = predictor.judge(sample.seen)
         request, n = sample.seen.request, len(sample.simulated)
         inputs = evidence(prediction)
         prior = gate.estimates(inputs[None])[0]

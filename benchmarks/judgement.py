@@ -17,8 +17,8 @@ import numpy.typing as npt
 from scipy.stats import spearmanr
 
 import pipeline
-from benchmarks.dataset import FOLDS, KINDS, load
-from benchmarks.fitting import Sample, whole_sample
+from benchmarks.dataset import FOLDS, KINDS, Case, load
+from benchmarks.fitting import whole_sample
 from benchmarks.folds import FoldModels, fold_models
 from benchmarks.judged import PARTS, Judged
 from benchmarks.recorded import RecordedSimulator
@@ -26,6 +26,7 @@ from benchmarks.sanity import FREQUENCIES, exact_correlation, falls, trials
 from pipeline.records import Request
 from pipeline.simulation import FloatArray
 from stages.adjust import adjust_for_context
+from stages.cheap import CheapPrediction
 from stages.combine import combine
 from stages.contrast import find_contrasts
 from stages.embedding import MiniLM
@@ -59,8 +60,11 @@ def main() -> None:
         models = fold_models(fold, observer, minilm)
         for case in (case for case in cases if case.fold == fold):
             sample = whole_sample(case, observer)
-            judged[case.feature, case.kind] = Judged.of(sample, models.predictor, models.gate, SEED)
-            curves.append(_outcomes(sample, models))
+            prediction = models.predictor.judge(sample.seen)
+            judged[case.feature, case.kind] = Judged.of(
+                sample, prediction, models.predictor, models.gate, SEED
+            )
+            curves.append(_outcomes(case, prediction, models))
             if case.kind == "good":
                 hostile[case.feature] = (
                     _cheap_score(_stuffed(case.top), models),
@@ -269,9 +273,8 @@ def _copied(request: Request) -> Request:
     return Request(request.texts[strongest].text.strip(), request.records)
 
 
-def _outcomes(sample: Sample, models: FoldModels) -> list[Outcome]:
+def _outcomes(case: Case, prediction: CheapPrediction, models: FoldModels) -> list[Outcome]:
     """Score a case with the recorded LLM in stage two, at each tolerance."""
-    case, prediction = sample.case, models.predictor.judge(sample.seen)
     prior, llm = models.gate.estimate(prediction), RecordedSimulator(case)
     n, out = len(case.top.records), []
     for tolerance in TOLERANCES:

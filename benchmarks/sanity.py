@@ -29,7 +29,7 @@ from pipeline.text import TokenizedText
 from stages.lexical import normalise, stem, word_lists
 
 FREQUENCIES = (0.1, 0.01, 0.001)
-NEURONS = 50
+NEURONS = 40
 _TOP = RANDOM = 20
 _FALL = 0.001  # less than that is no fall
 

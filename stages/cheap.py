@@ -19,7 +19,7 @@ from stages.explanation import EncodedExplanation
 from stages.features import Features
 from stages.head import Head
 from stages.observation import Observation, Observer
-from stages.reader import Reader, hints_of
+from stages.reader import Reader, hints_of, log_odds
 from stages.words import Column, Words
 
 HEAD_PATH = Path(__file__).parent / "data" / "head.safetensors"
@@ -100,10 +100,12 @@ class CheapPredictor:
         return words, self._judge(seen.explanation, words, columns).strengths
 
     def _judge(self, explanation: EncodedExplanation, words: Words, columns: Features) -> Judgement:
-        """The two rungs: the head's strengths, and the reader's."""
+        """The two rungs, pooled: on features alike to the training ones the reader is the better
+        judge, on others it doubts too much, and the mean of both log-odds holds on either."""
         first = np.clip(self.head.predict(columns), 0.0, 1.0)
-        strengths = self.reader.read(explanation.read, words, hints_of(columns, first))
-        return Judgement(MAX_STRENGTH * strengths, MAX_STRENGTH * first)
+        read = self.reader.read(explanation.read, words, hints_of(columns, first))
+        pooled = 1.0 / (1.0 + np.exp(-(log_odds(first) + log_odds(read)) / 2.0))
+        return Judgement(MAX_STRENGTH * pooled, MAX_STRENGTH * first)
 
 
 def _on_tokens(seen: Observation, by_word: FloatArray) -> tuple[FloatArray, ...]:

@@ -73,7 +73,7 @@ LINEARS = (
 _NORMS = ("attention.output.LayerNorm", "output.LayerNorm")
 _MOST_CELLS = 2_000_000  # of a batch's attention matrices, for each of the heads
 _MOST_TEXTS = 64
-_CERTAIN = 0.002  # a head's answer is kept this far from 0 and 1
+_CERTAIN = 0.002  # how far a strength is kept from 0 and 1
 
 Linear = Callable[[str, Tensor], Tensor]
 """Applies the linear map of that name."""
@@ -206,10 +206,15 @@ def hints_of(columns: Mapping[str, Any], first: FloatArray) -> Tensor:
     ----------
     first : shape (n_words,), the head's answer, 0-1.
     """
-    sure = np.clip(first, _CERTAIN, 1.0 - _CERTAIN)
     told = [np.clip(columns[name], 0.0, 2.0) for name in HINTS]
-    logit = np.log(sure / (1.0 - sure)) / 3.0  # in the range of the others
-    return torch.from_numpy(np.stack([*told, logit], axis=1)).float()
+    third = log_odds(first) / 3.0  # in the range of the others
+    return torch.from_numpy(np.stack([*told, third], axis=1)).float()
+
+
+def log_odds(strengths: FloatArray) -> FloatArray:
+    """Of strengths 0-1, kept a little away from both ends."""
+    sure = np.clip(strengths, _CERTAIN, 1.0 - _CERTAIN)
+    return np.asarray(np.log(sure / (1.0 - sure)))
 
 
 class Reader:
