@@ -6,10 +6,10 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from pipeline.cache import AnswerCache, RawAnswer, answer_key
+from pipeline.cache import AnswerCache, RawAnswer, Source, answer_key
 from pipeline.errors import SimulatorError
 from pipeline.settings import Settings
 from pipeline.simulation import FloatArray, Simulation, Usage
@@ -18,6 +18,7 @@ from stages.alignment import NO_ANSWER, read_answer
 from stages.endpoint import Endpoint
 from stages.prices import Price, price_of
 from stages.prompts import PROMPT_VERSION, messages, schema
+from stages.recall import Recall
 
 # Fits the context of 8,192 tokens that local servers often have.
 _TEXT_TOKENS_PER_REQUEST = 4000
@@ -28,6 +29,9 @@ _ANSWER_TOKENS_PER_TOKEN = 1.25
 # Tokenizers make at least three bytes of English, code or Chinese a token, on average of a prompt.
 _BYTES_PER_TOKEN = 3
 _REASON_TOKENS = 60
+# SmolLM2's tokenizer makes 3.5 bytes a token of a prompt about one text, 4.2 of one about twenty.
+_TYPICAL_BYTES_PER_TOKEN = 4.0
+_TYPICAL_ANSWER_TOKENS_PER_TOKEN = 0.3
 _CUT_SHORT = "the answer was cut short before this text"
 
 
@@ -66,6 +70,8 @@ class QuoteSimulator:
         self._cache = cache
         self._texts_per_request = settings.llm_texts_per_request
         self._concurrency = settings.llm_concurrency
+        self._source = Source(self._endpoint.url, self._endpoint.model, PROMPT_VERSION)
+        self._recall = Recall(cache, self._source)
 
     def simulate(self, explanation: str, texts: Sequence[Sequence[str]]) -> Simulation:
         """Guess the strength on every token; see `pipeline.simulation.Simulator`.
@@ -88,17 +94,36 @@ class QuoteSimulator:
         return Simulation(tuple(map(good.get, range(len(texts)))), usage, failures)
 
     def worst_case_tokens(self, explanation: str, texts: Sequence[Sequence[str]]) -> int:
-        """Tokens that `simulate` may take at most, second attempts for all texts included.
+        """Tokens of the `worst_case`."""
+        return self.worst_case(explanation, texts).total_tokens
 
-        An estimate on the safe side: the endpoint's own tokenizer is not known. A model that
-        turns out to reason takes more once, and is reckoned with from then on.
+    def worst_case(self, explanation: str, texts: Sequence[Sequence[str]]) -> Usage:
+        """What `simulate` may take at most, second attempts for all texts included.
+
+        An estimate on the safe side: the endpoint's own tokenizer is not known. Texts that the
+        cache knows take nothing. A model that turns out to reason takes more once, and is reckoned
+        with from then on.
         """
-        batches = [list(batch.values()) for batch in self._batches(decode(texts))]
-        return sum(
-            2 * (_prompt_tokens(explanation, batch) + _limit(batch) + self._endpoint.allowance)
-            + _REASON_TOKENS * len(batch)
-            for batch in batches
-        )
+        usage = Usage()
+        for batch in self._unknown(explanation, texts):
+            asked = 2 * _prompt_tokens(explanation, batch) + _REASON_TOKENS * len(batch)
+            answered = 2 * (_limit(batch) + self._endpoint.allowance)
+            usage += self._priced(asked, answered, calls=2)
+        return usage
+
+    def typical_case(self, explanation: str, texts: Sequence[Sequence[str]]) -> Usage:
+        """What `simulate` takes as a rule: every text that the cache does not know, asked once."""
+        usage = Usage()
+        for batch in self._unknown(explanation, texts):
+            chat = messages(explanation, [text.text for text in batch])
+            asked = sum(len(message["content"].encode("utf-8", "replace")) for message in chat)
+            marks = sum(len(text.spans) for text in batch)
+            usage += self._priced(
+                math.ceil(asked / _TYPICAL_BYTES_PER_TOKEN),
+                math.ceil(_TYPICAL_ANSWER_TOKENS_PER_TOKEN * marks) + self._endpoint.allowance,
+                calls=1,
+            )
+        return usage
 
     def close(self) -> None:
         """Close the connections to the endpoint; a later call opens them again."""
@@ -121,7 +146,9 @@ class QuoteSimulator:
 
     def _simulate(self, explanation: str, batch: Mapping[int, TokenizedText]) -> _Outcome:
         read: dict[int, FloatArray | str] = dict.fromkeys(batch, NO_ANSWER)
-        usage = Usage()
+        known = self._recalled(explanation, batch)
+        read |= known
+        usage = Usage(cached_calls=1 if known else 0)
         for attempt in (0, 1):
             failed = {index: result for index, result in read.items() if isinstance(result, str)}
             if not failed:
@@ -140,24 +167,52 @@ class QuoteSimulator:
         self, explanation: str, texts: Sequence[TokenizedText], rejected: Sequence[str]
     ) -> tuple[list[FloatArray | str], Usage]:
         chat = messages(explanation, [text.text for text in texts], rejected)
-        endpoint, attempt = self._endpoint, 1 if rejected else 0
-        key = answer_key(endpoint.url, endpoint.model, PROMPT_VERSION, chat, attempt)
+        key = self._key(chat, attempt=1 if rejected else 0)
         cached = self._cache.get(key) if self._cache else None
-        answer = cached or endpoint.ask(chat, schema(len(texts)), _limit(texts))
+        answer = cached or self._endpoint.ask(chat, schema(len(texts)), _limit(texts))
         if self._cache and not cached:
-            self._cache.put(key, answer)
+            self._cache.put(key, answer, self._source, self._usage(answer, chat).cost_usd)
         results = _read(answer, texts)
         if self._cache and all(isinstance(result, str) for result in results):
             self._cache.reject(key)
+        else:
+            self._recall.keep(key, explanation, texts, answer.content or "", results)
         return results, Usage(cached_calls=1) if cached else self._usage(answer, chat)
+
+    def _recalled(
+        self, explanation: str, batch: Mapping[int, TokenizedText]
+    ) -> Mapping[int, FloatArray | str]:
+        """What is known of single texts, unless just these were asked about together before.
+
+        That answer then leads the same way again, second attempt included, at no cost.
+        """
+        chat = messages(explanation, [text.text for text in batch.values()])
+        if self._cache and self._cache.get(self._key(chat, attempt=0)):
+            return {}
+        return self._recall.known(explanation, batch)
+
+    def _key(self, chat: Sequence[Mapping[str, str]], attempt: int) -> str:
+        return answer_key(*astuple(self._source), chat, attempt)
 
     def _usage(self, answer: RawAnswer, chat: Sequence[Mapping[str, str]]) -> Usage:
         # An endpoint that reports nothing must not slip through the caller's budget.
         prompt_tokens = answer.prompt_tokens or _tokens(str(chat))
         completion_tokens = answer.completion_tokens or _tokens(answer.content or "")
+        return self._priced(prompt_tokens, completion_tokens, calls=1)
+
+    def _priced(self, prompt_tokens: int, completion_tokens: int, calls: int) -> Usage:
         price = self._price
         cost = price.cost(prompt_tokens, completion_tokens) if price else None
-        return Usage(prompt_tokens, completion_tokens, calls=1, cost_usd=cost)
+        return Usage(prompt_tokens, completion_tokens, calls, cost_usd=cost)
+
+    def _unknown(
+        self, explanation: str, texts: Sequence[Sequence[str]]
+    ) -> Iterator[list[TokenizedText]]:
+        """The texts that each request would have to ask about."""
+        for batch in self._batches(decode(texts)):
+            known = self._recall.known(explanation, batch)
+            if unknown := [text for index, text in batch.items() if index not in known]:
+                yield unknown
 
 
 def simulator_from(settings: Settings) -> QuoteSimulator | None:
