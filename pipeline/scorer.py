@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from pipeline.errors import InvalidRequest
+from pipeline.batch import asked, batch_budget, naming
+from pipeline.budget import Allowance, Budget, Limit
+from pipeline.errors import ConfigurationError
+from pipeline.forecast import Forecast
+from pipeline.ledger import DailyBudget
+from pipeline.options import OnBudget, SimulatorChoice, check_options
 from pipeline.records import Request
 from pipeline.result import ScoreResult
 from pipeline.scoring import score_records
 from pipeline.settings import Settings
-from pipeline.simulation import Simulator
 from stages.adjust import adjust_for_context
 from stages.cheap import HEAD_PATH, CheapPrediction, CheapPredictor
 from stages.combine import combine
@@ -23,10 +27,8 @@ from stages.gate import GATE_PATH, Gate
 from stages.head import Head
 from stages.observation import Observer
 from stages.reader import READER_PATH, Reader
-from stages.rounds import Simulated, simulate_rounds
+from stages.rounds import Simulated, forecast_rounds, simulate_rounds
 from stages.simulator import QuoteSimulator, simulator_from
-
-SimulatorChoice = Simulator | Literal["auto"] | None
 
 _STAGE_TWO_OFF = (
     "stage two is off: no LLM is configured; set OPENAI_API_KEY or OPENAI_BASE_URL, "
@@ -58,10 +60,20 @@ class Scorer:
         simulator: SimulatorChoice = "auto",
         tolerance: float = 0.05,
         max_llm_tokens: int | None = None,
+        max_cost_usd: float | None = None,
+        on_budget: OnBudget = None,
         adjust: bool = True,
+        budgets: Sequence[Budget] = (),
     ) -> ScoreResult:
-        """Score one explanation; `pipeline.score` documents the arguments."""
-        _check_options(simulator, tolerance, max_llm_tokens)
+        """Score one explanation; `pipeline.score` documents the arguments.
+
+        Parameters
+        ----------
+        budgets : further budgets to keep, such as one that a batch shares.
+        """
+        check_options(simulator, tolerance, on_budget)
+        own = Limit(max_llm_tokens, max_cost_usd)
+        own.check()
         request = Request.parse(explanation, activations, self.settings.limits)
         models = self._models.load()
         cheap = models.predictor.predict(request)
@@ -69,11 +81,18 @@ class Scorer:
             return _undefined(cheap, reason)
         prior = models.gate.estimate(cheap)
         llm = models.simulator if simulator == "auto" else simulator
+        day = models.day if simulator == "auto" else None
+        kept = [Allowance(own), *budgets, *([day] if day else [])]
+        kept = [budget for budget in kept if not budget.limit.unlimited]
         done = (
             Simulated()
             if llm is None
-            else simulate_rounds(request, models.gate, prior, llm, tolerance, max_llm_tokens)
+            else simulate_rounds(request, models.gate, prior, llm, tolerance, kept)
         )
+        # What was paid for is not thrown away for want of the rest.
+        refuse = (on_budget or self.settings.on_budget) == "refuse" and not done.usage.calls
+        if day and done.ended is day and refuse:
+            raise day.refusal()
         raw = combine(request, cheap.strengths, done.values, prior, models.gate.constants)
         strengths = [done.values.get(i, guess) for i, guess in enumerate(cheap.strengths)]
         adjustment = adjust_for_context(cheap, models.predictor, strengths, raw) if adjust else None
@@ -90,20 +109,46 @@ class Scorer:
             evidence=evidence_of(cheap, done.values, models.predictor.head),
         )
 
-    def score_many(self, requests: Iterable[Any], **options: Any) -> Iterator[ScoreResult]:
+    def score_many(
+        self,
+        requests: Iterable[Any],
+        *,
+        max_batch_llm_tokens: int | None = None,
+        max_batch_cost_usd: float | None = None,
+        **options: Any,
+    ) -> Iterator[ScoreResult]:
         """Score requests in order, one at a time; `pipeline.score_many` documents it."""
+        batch = batch_budget(max_batch_llm_tokens, max_batch_cost_usd)
         for index, raw in enumerate(requests):
-            if not isinstance(raw, Mapping):
-                raise InvalidRequest(
-                    "expected an object with 'explanation' and 'activations', "
-                    f"found {type(raw).__name__}",
-                    f"requests[{index}]",
-                )
-            try:
-                result = self.score(raw.get("explanation"), raw.get("activations"), **options)
-            except InvalidRequest as error:
-                raise error.inside(f"requests[{index}]") from None
+            with naming(index):
+                result = self.score(*asked(raw), budgets=[batch], **options)
             yield result
+
+    def forecast(
+        self,
+        requests: Iterable[Any],
+        *,
+        simulator: SimulatorChoice = "auto",
+        tolerance: float = 0.05,
+    ) -> Forecast:
+        """What scoring would take; `pipeline.forecast` documents it."""
+        total = Forecast()
+        for index, raw in enumerate(requests):
+            with naming(index):
+                total += self._forecast(*asked(raw), simulator, tolerance)
+        return total
+
+    def _forecast(
+        self, explanation: object, activations: object, simulator: SimulatorChoice, tolerance: float
+    ) -> Forecast:
+        check_options(simulator, tolerance)
+        request = Request.parse(explanation, activations, self.settings.limits)
+        models = self._models.load()
+        llm = models.simulator if simulator == "auto" else simulator
+        if llm is None or _why_undefined(request):
+            return Forecast(requests=1, records=len(request.records))
+        prior = models.gate.estimate(models.predictor.predict(request))
+        return forecast_rounds(request, models.gate, prior, llm, tolerance)
 
     def load(self) -> None:
         """Load the encoder and the weights now, not with the first score."""
@@ -132,6 +177,7 @@ class _Models:
     def load(self) -> _Loaded:
         with self._loading:
             if self._loaded is None:
+                simulator, day = _llm(self._settings)
                 encoder = MiniLM(self._settings.encoder)
                 self._loaded = _Loaded(
                     CheapPredictor(
@@ -140,7 +186,8 @@ class _Models:
                         Reader.load(READER_PATH, encoder),
                     ),
                     Gate.load(GATE_PATH),
-                    simulator_from(self._settings),
+                    simulator,
+                    day,
                 )
             return self._loaded
 
@@ -155,21 +202,18 @@ class _Loaded:
     predictor: CheapPredictor
     gate: Gate
     simulator: QuoteSimulator | None
+    day: DailyBudget | None
 
 
-def _check_options(
-    simulator: SimulatorChoice, tolerance: float, max_llm_tokens: int | None
-) -> None:
-    if not (simulator is None or simulator == "auto" or isinstance(simulator, Simulator)):
-        raise InvalidRequest(
-            f"{simulator!r:.80} is neither None nor 'auto' and has no method `simulate`; "
-            "a model's name belongs into the setting SIMULATOR_MODEL",
-            "simulator",
+def _llm(settings: Settings) -> tuple[QuoteSimulator | None, DailyBudget | None]:
+    """The LLM and what may be spent on it in a day."""
+    simulator, day = simulator_from(settings), DailyBudget.of(settings)
+    if simulator and day and day.limit.cost_usd is not None and not simulator.price:
+        raise ConfigurationError(
+            f"DAILY_COST_USD cannot be kept: the price of {settings.simulator_model!r} at this "
+            "endpoint is not known; name it in the file PRICES_PATH, or set DAILY_LLM_TOKENS"
         )
-    if not 0.0 < tolerance <= 1.0:
-        raise InvalidRequest(f"{tolerance} is not in (0, 1]", "tolerance")
-    if max_llm_tokens is not None and max_llm_tokens < 0:
-        raise InvalidRequest(f"{max_llm_tokens} is negative", "max_llm_tokens")
+    return simulator, day
 
 
 def _why_undefined(request: Request) -> str | None:

@@ -87,3 +87,19 @@ class BudgetedSimulator(Simulator, Protocol):
     def worst_case_tokens(self, explanation: str, texts: Sequence[Sequence[str]]) -> int:
         """LLM tokens, prompt and answer, that simulating the texts may take at most."""
         ...
+
+
+@runtime_checkable
+class PricedSimulator(Simulator, Protocol):
+    """A simulator that knows beforehand what a call takes, in tokens and in USD.
+
+    `cost_usd` is None where the price is not known; no budget in USD can be kept then.
+    """
+
+    def worst_case(self, explanation: str, texts: Sequence[Sequence[str]]) -> Usage:
+        """What simulating the texts may take at most."""
+        ...
+
+    def typical_case(self, explanation: str, texts: Sequence[Sequence[str]]) -> Usage:
+        """What simulating the texts takes as a rule."""
+        ...

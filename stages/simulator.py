@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.cache import AnswerCache, RawAnswer, Source, answer_key
@@ -72,6 +72,11 @@ class QuoteSimulator:
         self._concurrency = settings.llm_concurrency
         self._source = Source(self._endpoint.url, self._endpoint.model, PROMPT_VERSION)
         self._recall = Recall(cache, self._source)
+
+    @property
+    def price(self) -> Price | None:
+        """What the model's tokens cost, where that is known."""
+        return self._price
 
     def simulate(self, explanation: str, texts: Sequence[Sequence[str]]) -> Simulation:
         """Guess the strength on every token; see `pipeline.simulation.Simulator`.
@@ -192,7 +197,8 @@ class QuoteSimulator:
         return self._recall.known(explanation, batch)
 
     def _key(self, chat: Sequence[Mapping[str, str]], attempt: int) -> str:
-        return answer_key(*astuple(self._source), chat, attempt)
+        of = self._source
+        return answer_key(of.endpoint, of.model, of.prompt_version, chat, attempt)
 
     def _usage(self, answer: RawAnswer, chat: Sequence[Mapping[str, str]]) -> Usage:
         # An endpoint that reports nothing must not slip through the caller's budget.

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,9 +25,9 @@ def simulator(fault_server: FaultServer, tmp_path: Path) -> QuoteSimulator:
     return made(fault_server, tmp_path)
 
 
-def made(server: FaultServer, folder: Path, **changes: str) -> QuoteSimulator:
+def made(server: FaultServer, folder: Path, **changes: Any) -> QuoteSimulator:
     settings = {"openai_base_url": server.base_url, "simulator_model": server.model, **changes}
-    simulator = simulator_from(Settings(cache_path=str(folder / "a.sqlite"), **settings))  # type: ignore[arg-type]
+    simulator = simulator_from(Settings(cache_path=str(folder / "a.sqlite"), **settings))
     assert simulator is not None
     return simulator
 
@@ -44,7 +45,7 @@ def test_a_text_is_not_paid_for_again_in_other_company(
     assert [texts_of(body) for body in fault_server.requests][1:] == [["Five six?"]]
     assert (second.usage.calls, second.usage.cached_calls) == (1, 1)
     for at, same in ((2, 0), (1, 1)):
-        np.testing.assert_array_equal(second.values[at], first.values[same])  # type: ignore[arg-type]
+        np.testing.assert_array_equal(second.values[at], first.values[same])
     assert all(values is not None and values[0] == 7 for values in second.values)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from models import PLAIN_GATE
 
+from pipeline.budget import Allowance, Budget, Limit
 from pipeline.errors import SimulatorError
 from pipeline.records import Request
 from pipeline.simulation import Simulation, Usage
@@ -66,8 +67,11 @@ def simulate(
     budget: int | None = None,
     request: Request | None = None,
     prior: Estimate = UNSURE,
+    budgets: Sequence[Budget] = (),
 ) -> Simulated:
-    return simulate_rounds(request or asked(), PLAIN_GATE, prior, simulator, tolerance, budget)
+    if budget is not None:
+        budgets = [Allowance(Limit(budget))]
+    return simulate_rounds(request or asked(), PLAIN_GATE, prior, simulator, tolerance, budgets)
 
 
 def width(done: Simulated, prior: Estimate = UNSURE) -> float:
