@@ -135,12 +135,18 @@ class Scorer:
         total = Forecast()
         for index, raw in enumerate(requests):
             with naming(index):
-                total += self._forecast(*asked(raw), simulator, tolerance)
+                total += self.forecast_one(*asked(raw), simulator=simulator, tolerance=tolerance)
         return total
 
-    def _forecast(
-        self, explanation: object, activations: object, simulator: SimulatorChoice, tolerance: float
+    def forecast_one(
+        self,
+        explanation: object,
+        activations: object,
+        *,
+        simulator: SimulatorChoice = "auto",
+        tolerance: float = 0.05,
     ) -> Forecast:
+        """What one score would take."""
         check_options(simulator, tolerance)
         request = Request.parse(explanation, activations, self.settings.limits)
         models = self._models.load()

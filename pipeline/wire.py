@@ -86,9 +86,12 @@ class ScoreCall:
 
     def forecast(self, scorer: Scorer) -> Forecast:
         """What it would take."""
-        request = {"explanation": self.explanation, "activations": self.activations}
-        simulator: Literal["auto"] | None = "auto" if self.llm else None
-        return scorer.forecast([request], simulator=simulator, tolerance=self.tolerance)
+        return scorer.forecast_one(
+            self.explanation,
+            self.activations,
+            simulator="auto" if self.llm else None,
+            tolerance=self.tolerance,
+        )
 
 
 def read_requests(body: bytes) -> list[Any]:
