@@ -15,6 +15,8 @@ from typing import Protocol
 from pipeline.errors import InvalidRequest
 from pipeline.simulation import Usage
 
+MOST_USD = 1e9
+
 
 @dataclass(frozen=True, slots=True)
 class Limit:
@@ -58,7 +60,7 @@ class Limit:
         """
         if self.tokens is not None and self.tokens < 0:
             raise InvalidRequest(f"{self.tokens} is negative", f"{prefix}llm_tokens")
-        if self.cost_usd is not None and not 0.0 <= self.cost_usd < math.inf:
+        if self.cost_usd is not None and not 0.0 <= self.cost_usd <= MOST_USD:
             raise InvalidRequest(f"{self.cost_usd} is no amount in USD", f"{prefix}cost_usd")
 
     def __str__(self) -> str:

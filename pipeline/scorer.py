@@ -30,6 +30,8 @@ from stages.reader import READER_PATH, Reader
 from stages.rounds import Simulated, forecast_rounds, simulate_rounds
 from stages.simulator import QuoteSimulator, simulator_from
 
+__all__ = ["Scorer", "SimulatorChoice"]
+
 _STAGE_TWO_OFF = (
     "stage two is off: no LLM is configured; set OPENAI_API_KEY or OPENAI_BASE_URL, "
     "or pass a simulator"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+from pipeline.budget import MOST_USD
 from pipeline.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ class ScoreCall:
         if budget is not None and (not _is_a(int, budget) or budget < 0):
             raise InvalidRequest("expected a whole number of at least 0, or null", "max_llm_tokens")
         cost = call.max_cost_usd
-        if cost is not None and (not _is_a(int | float, cost) or not 0 <= cost < math.inf):
-            raise InvalidRequest("expected a number of at least 0, or null", "max_cost_usd")
+        if cost is not None and (not _is_a(int | float, cost) or not 0 <= cost <= MOST_USD):
+            raise InvalidRequest("expected a number from 0 to 1e9, or null", "max_cost_usd")
         if call.on_budget not in (None, "refuse", "degrade"):
             raise InvalidRequest('expected "refuse", "degrade" or null', "on_budget")
         for name in ("adjust", "llm", "explain"):

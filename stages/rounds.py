@@ -40,14 +40,14 @@ def simulate_rounds(
     prior: Estimate,
     simulator: Simulator,
     tolerance: float,
-    budgets: Sequence[Budget] = (),
+    budgets: Sequence[Budget] | None = None,
 ) -> Simulated:
     """Simulate records, in a random but repeatable order, until the interval is tight enough.
 
     Parameters
     ----------
     tolerance : half-width of the 90 % interval that is tight enough.
-    budgets : what may be spent; each of them is kept.
+    budgets : what may be spent, each of which is kept; None: no limit.
     """
     values: dict[int, FloatArray] = {}
     failures: dict[int, str] = {}
@@ -58,7 +58,7 @@ def simulate_rounds(
         if not waiting:
             return Simulated(values, usage, _failed(failures, len(order)))
         try:
-            batch, held = _reserve(simulator, request, waiting[:missing], budgets)
+            batch, held = _reserve(simulator, request, waiting[:missing], budgets or ())
             if not isinstance(held, Held):
                 return Simulated(values, usage, _ended(held, simulator, request, values), held)
             answer = _ask(simulator, request, batch, held)
