@@ -7,7 +7,7 @@ export HF_HUB_OFFLINE ?= 1
 # Threads that wait by spinning starve the others where cores are few.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test serve lint train bench-parity bench-speed clean
+.PHONY: demo test serve lint train bench-judgement bench-parity bench-speed bench-spend clean
 
 demo: .venv/ready
 	$(BIN)/neuron-scorer demo
@@ -23,12 +23,20 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Rebuilds the shipped weights from benchmarks/data and writes benchmarks/results/train.md.
+# Rebuilds the shipped weights from benchmarks/data; about an hour on two cores.
 train: .venv/ready
 	$(BIN)/python -m benchmarks.train
 
+# Judges held-out features with the models that `make train` fitted on the other folds.
+bench-judgement: .venv/ready
+	$(BIN)/python -m benchmarks.judgement
+
 bench-parity: .venv/ready
 	$(BIN)/python -m benchmarks.classic_parity
+
+# Needs what `make train` wrote; makes the environment of bench-parity if it is missing.
+bench-spend: .venv/ready
+	$(BIN)/python -m benchmarks.spend
 
 bench-speed: .venv/ready
 	$(BIN)/python -m benchmarks.speed

@@ -161,14 +161,19 @@ def run_ours(texts: dict[str, Texts], pairs: dict[str, Text]) -> Figures:
     return _figures(scoring, score, texts, pairs)
 
 
-def run_classic(texts: dict[str, Texts], pairs: dict[str, Text]) -> Figures:
-    """Have this file's `classic_main` run where the package is installed."""
+def classic_python() -> Path:
+    """The interpreter of an environment in which the package is installed."""
     python = ENVIRONMENT / "bin" / "python"
     if not python.exists():
         venv.create(ENVIRONMENT, with_pip=True)
         subprocess.run([python, "-m", "pip", "install", "-q", PACKAGE, "numpy<2"], check=True)
+    return python
+
+
+def run_classic(texts: dict[str, Texts], pairs: dict[str, Text]) -> Figures:
+    """Have this file's `classic_main` run where the package is installed."""
     ran = subprocess.run(
-        [python, "-W", "ignore", __file__, "--classic"],
+        [classic_python(), "-W", "ignore", __file__, "--classic"],
         input=json.dumps([texts, pairs]),
         stdout=subprocess.PIPE,
         text=True,
@@ -180,10 +185,10 @@ def run_classic(texts: dict[str, Texts], pairs: dict[str, Text]) -> Figures:
 
 def classic_main() -> None:
     """Read the cases from stdin and write the package's figures to stdout."""
-    from neuron_explainer.activations.activations import (  # type: ignore[import-not-found]
+    from neuron_explainer.activations.activations import (
         ActivationRecord,
     )
-    from neuron_explainer.explanations import (  # type: ignore[import-not-found]
+    from neuron_explainer.explanations import (
         calibrated_simulator,
         explanations,
         scoring,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.optimize import nnls
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_predict
 from sklearn.pipeline import Pipeline
@@ -217,9 +218,8 @@ def _constants(
 ) -> Constants:
     """Measure what one record tells, then how wrong combined estimates are."""
     rng = np.random.default_rng(seed)
-    constants = Constants(0.0, 0.5, 4.0, cheap_quantile, 1.0)
-    squares, shares = [], []
-    draws = []
+    constants = Constants(0.0, 0.0, 0.5, 4.0, cheap_quantile, 1.0)
+    variances, draws = [], []
     for sample, prediction, prior in zip(data.samples, data.predictions, priors, strict=True):
         n = len(sample.simulated)
         order, score = rng.permutation(n), sample.llm_score
@@ -228,15 +228,19 @@ def _constants(
             found = corrected_correlation(
                 sample.seen.request, prediction.strengths, done, constants
             )
-            squares.append((found - score) ** 2)
-            shares.append(1.0 / m - 1.0 / n)
+            variances.append((found - score) ** 2 / (1.0 / m - 1.0 / n))
             draws.append((found, score, prior, m, n))
-    sampling = float(np.mean(np.array(squares) / np.array(shares)))
+    squared_errors = np.array([prior.error**2 for _, _, prior, _, _ in draws])
+    # Squares scatter in proportion to what they are expected to be.
+    scale = 1.0 / (squared_errors + squared_errors.mean())
+    inputs = np.stack([scale, scale * squared_errors], axis=1)
+    (base, share), _ = nnls(inputs, scale * np.array(variances))
+    constants = replace(constants, sampling=float(base), sampling_share=float(share))
     ratios = []
     for found, score, prior, m, n in draws:
-        combined = prior.updated(found, sampling_variance(sampling, m, n))
+        combined = prior.updated(found, sampling_variance(constants, prior, m, n))
         ratios.append(abs(combined.score - score) / combined.error)
-    return Constants(sampling, 0.5, 4.0, cheap_quantile, quantile(np.array(ratios)))
+    return replace(constants, partial_quantile=quantile(np.array(ratios)))
 
 
 def _search(inputs: FloatArray, target: FloatArray, groups: npt.NDArray[np.int64]) -> Pipeline:

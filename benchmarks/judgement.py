@@ -17,17 +17,17 @@ import numpy.typing as npt
 from scipy.stats import spearmanr
 
 import pipeline
-from benchmarks.dataset import FOLDS, KINDS, Case, load
-from benchmarks.fitting import whole_sample
+from benchmarks.dataset import FOLDS, KINDS, load
+from benchmarks.fitting import Sample, whole_sample
 from benchmarks.folds import FoldModels, fold_models
+from benchmarks.judged import PARTS, Judged
 from benchmarks.recorded import RecordedSimulator
-from benchmarks.report import Judged
 from benchmarks.sanity import FREQUENCIES, exact_correlation, falls, trials
 from pipeline.records import Request
-from pipeline.scorer import SimulatorChoice
 from pipeline.simulation import FloatArray
 from stages.adjust import adjust_for_context
 from stages.combine import combine
+from stages.contrast import find_contrasts
 from stages.embedding import MiniLM
 from stages.encoding import TextEncoder
 from stages.lexical import normalise
@@ -60,7 +60,7 @@ def main() -> None:
         for case in (case for case in cases if case.fold == fold):
             sample = whole_sample(case, observer)
             judged[case.feature, case.kind] = Judged.of(sample, models.predictor, models.gate, SEED)
-            curves.append([_outcome(case, models, tolerance) for tolerance in TOLERANCES])
+            curves.append(_outcomes(sample, models))
             if case.kind == "good":
                 hostile[case.feature] = (
                     _cheap_score(_stuffed(case.top), models),
@@ -93,7 +93,6 @@ def main() -> None:
 class Outcome:
     """What scoring a case at one tolerance came to; `texts` is the share that was simulated."""
 
-    kind: str
     cheap: bool
     error: float
     covered: bool
@@ -141,7 +140,23 @@ class Table:
             ),
             "half-width": lambda k: lambda i: float(half[i][:, k].mean()),
         }
+        for m in PARTS:
+            rows |= self._partial(m)
         return ["", "## Gate", "", *self._by_kind(rows)]
+
+    def _partial(self, m: int) -> dict[str, Callable[[slice], Measure]]:
+        """Figures of estimates from so many simulated records, where there are more."""
+        error = self._columns(
+            lambda j: abs(j.partial[m][0] - j.llm) if m in j.partial else float("nan")
+        )
+        half = self._columns(lambda j: j.partial[m][1] if m in j.partial else float("nan"))
+        inside = np.where(np.isnan(error), np.nan, error <= half)
+        return {
+            f"{m} records simulated: MAE": lambda k: lambda i: float(np.nanmean(error[i][:, k])),
+            f"{m} records simulated: coverage": lambda k: (
+                lambda i: float(np.nanmean(inside[i][:, k]))
+            ),
+        }
 
     def _by_kind(self, rows: dict[str, Callable[[slice], Measure]]) -> list[str]:
         kinds = {"all": slice(None)} | {kind: slice(k, k + 1) for k, kind in enumerate(KINDS)}
@@ -233,9 +248,8 @@ def _cheap_score(request: Request, models: FoldModels) -> float:
     """The adjusted score that no LLM was asked for."""
     prediction = models.predictor.predict(request)
     raw = models.gate.estimate(prediction).score
-    return (
-        raw - adjust_for_context(prediction, models.predictor, prediction.strengths, raw).taken_off
-    )
+    contrasts = find_contrasts(prediction, models.predictor)
+    return raw - adjust_for_context(request, contrasts, prediction.strengths, raw).taken_off
 
 
 def _stuffed(request: Request) -> Request:
@@ -255,21 +269,24 @@ def _copied(request: Request) -> Request:
     return Request(request.texts[strongest].text.strip(), request.records)
 
 
-def _outcome(case: Case, models: FoldModels, tolerance: float) -> Outcome:
-    """Score a case with the recorded LLM in stage two."""
-    prediction = models.predictor.predict(case.top)
-    prior = models.gate.estimate(prediction)
-    n = len(case.top.records)
-    done = simulate_rounds(case.top, models.gate, prior, RecordedSimulator(case), tolerance, None)
-    score = combine(case.top, prediction.strengths, done.values, prior, models.gate.constants)
-    low, high = models.gate.interval(prior, score, len(done.values), n)
-    return Outcome(
-        case.kind,
-        cheap=not done.values,
-        error=abs(score - case.llm_score),
-        covered=low - 1e-9 <= case.llm_score <= high + 1e-9,
-        texts=len(done.values) / n,
-    )
+def _outcomes(sample: Sample, models: FoldModels) -> list[Outcome]:
+    """Score a case with the recorded LLM in stage two, at each tolerance."""
+    case, prediction = sample.case, models.predictor.judge(sample.seen)
+    prior, llm = models.gate.estimate(prediction), RecordedSimulator(case)
+    n, out = len(case.top.records), []
+    for tolerance in TOLERANCES:
+        done = simulate_rounds(case.top, models.gate, prior, llm, tolerance, None)
+        score = combine(case.top, prediction.strengths, done.values, prior, models.gate.constants)
+        low, high = models.gate.interval(prior, score, len(done.values), n)
+        out.append(
+            Outcome(
+                cheap=not done.values,
+                error=abs(score - case.llm_score),
+                covered=low - 1e-9 <= case.llm_score <= high + 1e-9,
+                texts=len(done.values) / n,
+            )
+        )
+    return out
 
 
 def _curve_lines(curves: Sequence[Sequence[Outcome]]) -> list[str]:
@@ -295,15 +312,14 @@ def _curve_lines(curves: Sequence[Sequence[Outcome]]) -> list[str]:
 def _sanity_lines() -> list[str]:
     """Narrower and broader explanations of made neurons, by the shipped models."""
     scorer = pipeline.Scorer(pipeline.Settings())
-    no_llm: SimulatorChoice = None
 
-    def ours(request: Request) -> float:
-        score = scorer.score(request.explanation, request.records, simulator=no_llm).score
-        return 0.0 if score is None else score
+    def ours(request: Request) -> tuple[float, float]:
+        """The adjusted score and the raw one."""
+        result = scorer.score(request.explanation, request.records, simulator=None)
+        return result.score or 0.0, result.raw_score or 0.0
 
-    def raw(request: Request) -> float:
-        score = scorer.score(request.explanation, request.records, simulator=no_llm).raw_score
-        return 0.0 if score is None else score
+    def exact(request: Request) -> tuple[float]:
+        return (exact_correlation(request),)
 
     lines = [
         "",
@@ -317,18 +333,21 @@ def _sanity_lines() -> list[str]:
     ]
     for frequency in FREQUENCIES:
         made = trials(frequency, SEED)
-        columns = np.array(
+        columns = np.mean(
             [
-                [
-                    falls(trial, ours, trial.top),
-                    falls(trial, raw, trial.top),
-                    falls(trial, exact_correlation, trial.top),
-                    falls(trial, exact_correlation, trial.mixed),
-                ]
+                np.concatenate(
+                    [
+                        falls(trial, ours, trial.top),
+                        falls(trial, exact, trial.top),
+                        falls(trial, exact, trial.mixed),
+                    ],
+                    axis=1,
+                )
                 for trial in made
-            ]
-        ).mean(axis=0)
-        for test, shares in zip(("missing labels", "extra labels"), columns.T, strict=True):
+            ],
+            axis=0,
+        )
+        for test, shares in zip(("missing labels", "extra labels"), columns, strict=True):
             cells = " | ".join(f"{share:.0%}" for share in shares)
             lines.append(f"| {frequency} | {test} | {cells} |")
         logger.info("sanity tests at %s done", frequency)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.dataset import load
 from pipeline.records import ActivationRecord, Request
@@ -28,11 +29,12 @@ from pipeline.text import TokenizedText
 from stages.lexical import normalise, stem, word_lists
 
 FREQUENCIES = (0.1, 0.01, 0.001)
-NEURONS = 60
+NEURONS = 50
 _TOP = RANDOM = 20
 _FALL = 0.001  # less than that is no fall
 
-Score = Callable[[Request], float]
+Scores = Callable[[Request], Sequence[float]]
+"""One or several scores of a request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +63,14 @@ def trials(frequency: float, seed: int) -> list[Trial]:
     return [_trial(frequency, rng) for _ in range(NEURONS)]
 
 
-def falls(trial: Trial, score: Score, records: tuple[ActivationRecord, ...]) -> tuple[bool, bool]:
-    """Whether the narrower and the broader explanation score less than the true one."""
+def falls(
+    trial: Trial, scores: Scores, records: tuple[ActivationRecord, ...]
+) -> npt.NDArray[np.bool_]:
+    """Shape (2, n_scores): whether each score is less for the narrower and the broader one."""
     true, narrower, broader = (
-        score(trial.request(which, records)) for which in ("true", "narrower", "broader")
+        np.array(scores(trial.request(which, records))) for which in ("true", "narrower", "broader")
     )
-    return narrower < true - _FALL, broader < true - _FALL
+    return np.stack([narrower, broader]) < true - _FALL
 
 
 def exact_correlation(request: Request) -> float:

@@ -43,7 +43,7 @@ def score(
     explanation: str,
     activations: Sequence[ActivationRecord | Mapping[str, Any]],
     *,
-    simulator: Simulator | Literal["auto"] | None = "auto",
+    simulator: Simulator | Literal["auto", "quote", "echo", "logprobs"] | None = "auto",
     tolerance: float = 0.05,
     max_llm_tokens: int | None = None,
     max_cost_usd: float | None = None,
@@ -59,7 +59,8 @@ def score(
         [...]}`` or `ActivationRecord`. About 20 texts in which it fires strongly are usual; texts
         with zeros are the best evidence for the context.
     simulator : None: never an LLM; "auto": the endpoint of the settings, none if no key or base
-        URL is set; or any object with `Simulator`'s method.
+        URL is set; "quote", "echo" or "logprobs": that endpoint, asked in this way; or any object
+        with `Simulator`'s method.
     tolerance : half-width of the 90 % interval that counts as certain, in (0, 1].
     max_llm_tokens, max_cost_usd : what this score may take at most, in tokens and in USD. Where it
         is reached, the result is the best estimate so far and its status "degraded". A limit in USD
@@ -117,7 +118,7 @@ def score_many(
 def forecast(
     requests: Iterable[Mapping[str, Any]],
     *,
-    simulator: Simulator | Literal["auto"] | None = "auto",
+    simulator: Simulator | Literal["auto", "quote", "echo", "logprobs"] | None = "auto",
     tolerance: float = 0.05,
 ) -> Forecast:
     """Say what `score_many` would take, in tokens and USD; nothing is sent.

@@ -168,3 +168,8 @@ def hold(budgets: Sequence[Budget], worst: Usage) -> Held | Budget:
             return budget
         parts.append((budget, reservation))
     return Held(parts)
+
+
+def limited(*budgets: Budget | None) -> list[Budget]:
+    """Those that are there and set a limit."""
+    return [budget for budget in budgets if budget and not budget.limit.unlimited]

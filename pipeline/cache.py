@@ -84,9 +84,9 @@ class Source:
     model: str = ""
     prompt_version: str = ""
 
-    def text_key(self, explanation: str, text: str) -> str:
+    def text_key(self, explanation: str, subject: str) -> str:
         """SHA-256 over what decides the answer for one text, whatever it is asked together with."""
-        return _digest([*astuple(self), explanation, text])
+        return _digest([*astuple(self), explanation, subject])
 
 
 def answer_key(

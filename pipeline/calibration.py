@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from pipeline.errors import InvalidRequest, SimulatorError
 from pipeline.records import ActivationRecord
-from pipeline.simulation import FloatArray, Simulator
+from pipeline.simulation import Distribution, FloatArray, Simulator
 
 Calibration: TypeAlias = Callable[[FloatArray], FloatArray]
 FitCalibration: TypeAlias = Callable[[FloatArray, FloatArray], Calibration]
@@ -73,10 +73,25 @@ class SequenceSimulation:
             )
 
     @classmethod
-    def of_strengths(cls, tokens: Sequence[str], strengths: FloatArray) -> SequenceSimulation:
-        """Take strengths 0-10 as they are."""
-        scale = ActivationScale.SIMULATED_NORMALIZED_ACTIVATIONS
-        return cls(tuple(tokens), np.asarray(strengths, dtype=np.float64), scale)
+    def of_strengths(
+        cls,
+        tokens: Sequence[str],
+        strengths: FloatArray,
+        distribution: Distribution | None = None,
+    ) -> SequenceSimulation:
+        """Take strengths 0-10 as they are, with the distribution that they are the means of."""
+        if distribution is not None and not distribution.fits(len(tokens)):
+            raise SimulatorError(
+                f"a distribution that is none over {len(tokens)} tokens; a simulator must give "
+                "each token probabilities that add up to 1"
+            )
+        return cls(
+            tuple(tokens),
+            np.asarray(strengths, dtype=np.float64),
+            ActivationScale.SIMULATED_NORMALIZED_ACTIVATIONS,
+            (distribution.values,) * len(tokens) if distribution else (),
+            tuple(distribution.probabilities) if distribution else (),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Its JSON, where activations below 0 (a calibration can give them) are 0."""
@@ -124,14 +139,20 @@ class CalibratedNeuronSimulator:
                 f"them, so simulate again or leave out what fails ({why})",
                 answer.usage,
             )
-        return tuple(map(self._calibrated, texts, values))
+        return tuple(
+            self._calibrated(
+                SequenceSimulation.of_strengths(texts[at], strengths, answer.distributions.get(at))
+            )
+            for at, strengths in enumerate(values)
+        )
 
-    def _calibrated(self, tokens: Sequence[str], strengths: FloatArray) -> SequenceSimulation:
-        uncalibrated = SequenceSimulation.of_strengths(tokens, strengths)
+    def _calibrated(self, uncalibrated: SequenceSimulation) -> SequenceSimulation:
+        possible = uncalibrated.distribution_values
         return replace(
             uncalibrated,
             expected_activations=self.calibration(uncalibrated.expected_activations),
             activation_scale=ActivationScale.NEURON_ACTIVATIONS,
+            distribution_values=tuple(map(self.calibration, possible)),
             uncalibrated_simulation=uncalibrated,
         )
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pipeline.errors import InvalidRequest
+from pipeline.settings import SimulatorName
 from pipeline.simulation import Simulator
 
-SimulatorChoice = Simulator | Literal["auto"] | None
+SimulatorChoice = Simulator | Literal["auto"] | SimulatorName | None
 OnBudget = Literal["refuse", "degrade"] | None
+
+_NAMES = ("auto", *get_args(SimulatorName))
 
 
 def check_options(simulator: SimulatorChoice, tolerance: float, on_budget: OnBudget = None) -> None:
@@ -18,10 +21,10 @@ def check_options(simulator: SimulatorChoice, tolerance: float, on_budget: OnBud
     ------
     InvalidRequest : naming the option.
     """
-    if not (simulator is None or simulator == "auto" or isinstance(simulator, Simulator)):
+    if not (simulator is None or simulator in _NAMES or isinstance(simulator, Simulator)):
         raise InvalidRequest(
-            f"{simulator!r:.80} is neither None nor 'auto' and has no method `simulate`; "
-            "a model's name belongs into the setting SIMULATOR_MODEL",
+            f"{simulator!r:.80} is neither None nor one of {', '.join(_NAMES)} and has no method "
+            "`simulate`; a model's name belongs into the setting SIMULATOR_MODEL",
             "simulator",
         )
     if not 0.0 < tolerance <= 1.0:

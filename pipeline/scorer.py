@@ -2,40 +2,27 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from pipeline.batch import asked, batch_budget, naming
-from pipeline.budget import Allowance, Budget, Limit
-from pipeline.errors import ConfigurationError
+from pipeline.budget import Allowance, Budget, Limit, limited
 from pipeline.forecast import Forecast
 from pipeline.ledger import DailyBudget
+from pipeline.models import STAGE_TWO_OFF, Models
 from pipeline.options import OnBudget, SimulatorChoice, check_options
 from pipeline.records import Request
 from pipeline.result import ScoreResult
 from pipeline.scoring import score_records
 from pipeline.settings import Settings
 from stages.adjust import adjust_for_context
-from stages.cheap import HEAD_PATH, CheapPrediction, CheapPredictor
+from stages.cheap import CheapPrediction
 from stages.combine import combine
-from stages.embedding import MiniLM
-from stages.encoding import TextEncoder
+from stages.contrast import find_contrasts
 from stages.evidence import evidence_of
-from stages.gate import GATE_PATH, Gate
-from stages.head import Head
-from stages.observation import Observer
-from stages.reader import READER_PATH, Reader
 from stages.rounds import Simulated, forecast_rounds, simulate_rounds
-from stages.simulator import QuoteSimulator, simulator_from
 
 __all__ = ["Scorer", "SimulatorChoice"]
-
-_STAGE_TWO_OFF = (
-    "stage two is off: no LLM is configured; set OPENAI_API_KEY or OPENAI_BASE_URL, "
-    "or pass a simulator"
-)
 
 
 class Scorer:
@@ -52,7 +39,7 @@ class Scorer:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings.from_environment()
-        self._models = _Models(self.settings)
+        self._models = Models(self.settings)
 
     def score(
         self,
@@ -82,32 +69,32 @@ class Scorer:
         if reason := _why_undefined(request):
             return _undefined(cheap, reason)
         prior = models.gate.estimate(cheap)
-        llm = models.simulator if simulator == "auto" else simulator
-        day = models.day if simulator == "auto" else None
-        kept = [Allowance(own), *budgets, *([day] if day else [])]
-        kept = [budget for budget in kept if not budget.limit.unlimited]
+        llm, day = models.chosen(simulator)
+        kept = limited(Allowance(own), *budgets, day)
         done = (
             Simulated()
             if llm is None
             else simulate_rounds(request, models.gate, prior, llm, tolerance, kept)
         )
-        # What was paid for is not thrown away for want of the rest.
-        refuse = (on_budget or self.settings.on_budget) == "refuse" and not done.usage.calls
-        if day and done.ended is day and refuse:
-            raise day.refusal()
+        if (on_budget or self.settings.on_budget) == "refuse":
+            _refuse_unpaid(done, day)
         raw = combine(request, cheap.strengths, done.values, prior, models.gate.constants)
         strengths = [done.values.get(i, guess) for i, guess in enumerate(cheap.strengths)]
-        adjustment = adjust_for_context(cheap, models.predictor, strengths, raw) if adjust else None
+        adjustment = (
+            adjust_for_context(request, find_contrasts(cheap, models.predictor), strengths, raw)
+            if adjust
+            else None
+        )
         return ScoreResult(
             score=raw - (adjustment.taken_off if adjustment else 0.0),
             raw_score=raw,
             interval=models.gate.interval(prior, raw, len(done.values), len(strengths)),
             route=_route(len(done.values), len(strengths)),
             status="degraded" if done.trouble else "ok",
-            reason=done.trouble or (_STAGE_TWO_OFF if simulator == "auto" and not llm else None),
+            reason=done.trouble or (STAGE_TWO_OFF if simulator == "auto" and not llm else None),
             adjustment=adjustment,
             usage=done.usage,
-            simulations=score_records(request.records, strengths),
+            simulations=score_records(request.records, strengths, done.distributions),
             evidence=evidence_of(cheap, done.values, models.predictor.head),
         )
 
@@ -152,7 +139,7 @@ class Scorer:
         check_options(simulator, tolerance)
         request = Request.parse(explanation, activations, self.settings.limits)
         models = self._models.load()
-        llm = models.simulator if simulator == "auto" else simulator
+        llm, _ = models.chosen(simulator)
         if llm is None or _why_undefined(request):
             return Forecast(requests=1, records=len(request.records))
         prior = models.gate.estimate(models.predictor.predict(request))
@@ -174,54 +161,10 @@ class Scorer:
         self.close()
 
 
-class _Models:
-    """What a scorer loads once, on first use."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._loading = threading.Lock()
-        self._loaded: _Loaded | None = None
-
-    def load(self) -> _Loaded:
-        with self._loading:
-            if self._loaded is None:
-                simulator, day = _llm(self._settings)
-                encoder = MiniLM(self._settings.encoder)
-                self._loaded = _Loaded(
-                    CheapPredictor(
-                        Observer(TextEncoder(encoder)),
-                        Head.load(HEAD_PATH),
-                        Reader.load(READER_PATH, encoder),
-                    ),
-                    Gate.load(GATE_PATH),
-                    simulator,
-                    day,
-                )
-            return self._loaded
-
-    def close(self) -> None:
-        with self._loading:
-            if self._loaded and self._loaded.simulator:
-                self._loaded.simulator.close()
-
-
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    predictor: CheapPredictor
-    gate: Gate
-    simulator: QuoteSimulator | None
-    day: DailyBudget | None
-
-
-def _llm(settings: Settings) -> tuple[QuoteSimulator | None, DailyBudget | None]:
-    """The LLM and what may be spent on it in a day."""
-    simulator, day = simulator_from(settings), DailyBudget.of(settings)
-    if simulator and day and day.limit.cost_usd is not None and not simulator.price:
-        raise ConfigurationError(
-            f"DAILY_COST_USD cannot be kept: the price of {settings.simulator_model!r} at this "
-            "endpoint is not known; name it in the file PRICES_PATH, or set DAILY_LLM_TOKENS"
-        )
-    return simulator, day
+def _refuse_unpaid(done: Simulated, day: DailyBudget | None) -> None:
+    """Refuse what the day's budget ended; what was paid for is not thrown away."""
+    if day and done.ended is day and not done.usage.calls:
+        raise day.refusal()
 
 
 def _why_undefined(request: Request) -> str | None:

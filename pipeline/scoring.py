@@ -14,7 +14,7 @@ Names, formulas and figures are those of `neuron_explainer.explanations` (Bills 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,7 @@ from pipeline.calibration import (
 )
 from pipeline.errors import InvalidRequest
 from pipeline.records import ActivationRecord
-from pipeline.simulation import FloatArray
+from pipeline.simulation import Distribution, FloatArray
 
 __all__ = [
     "ActivationScale",
@@ -201,7 +201,9 @@ def make_simulator_and_score(
 
 
 def score_records(
-    records: Sequence[ActivationRecord], strengths: Sequence[FloatArray]
+    records: Sequence[ActivationRecord],
+    strengths: Sequence[FloatArray],
+    distributions: Mapping[int, Distribution] | None = None,
 ) -> tuple[ScoredSequenceSimulation, ...]:
     """Score each record of a request against the strengths predicted for it.
 
@@ -212,14 +214,16 @@ def score_records(
     ----------
     records : at least one.
     strengths : one array a record, shape (len(record.tokens),), 0-10.
+    distributions : of the records whose strengths are the means of one.
 
     Raises
     ------
     SimulatorError : if a record has not one finite strength for each of its tokens.
     """
+    known = distributions or {}
     simulations = [
-        SequenceSimulation.of_strengths(record.tokens, values)
-        for record, values in zip(records, strengths, strict=True)
+        SequenceSimulation.of_strengths(record.tokens, values, known.get(index))
+        for index, (record, values) in enumerate(zip(records, strengths, strict=True))
     ]
     calibration = linear_calibration(
         np.concatenate([record.values for record in records]),

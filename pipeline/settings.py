@@ -6,10 +6,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from pipeline.errors import ConfigurationError
 from pipeline.records import Limits
+
+SimulatorName: TypeAlias = Literal["quote", "echo", "logprobs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,7 @@ class Settings:
     Attributes
     ----------
     openai_api_key, openai_base_url : the LLM endpoint. Stage two is off when both are empty.
+    simulator : how the LLM is asked: "quote", "echo" or "logprobs".
     simulator_model : model name sent to the endpoint.
     prices_path : JSON file of prices that overrides the shipped table; empty: the shipped one.
     llm_texts_per_request : texts that one LLM request asks about, at most.
@@ -37,6 +40,7 @@ class Settings:
 
     openai_api_key: str = field(default="", repr=False)
     openai_base_url: str = ""
+    simulator: str = "quote"
     simulator_model: str = "gpt-4o-mini"
     prices_path: str = ""
     llm_texts_per_request: int = 20

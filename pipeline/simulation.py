@@ -44,6 +44,33 @@ class Usage:
         )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Distribution:
+    """The strengths that a simulator holds possible on the tokens of one text.
+
+    Attributes
+    ----------
+    values : shape (n_outcomes,), strength 0-10.
+    probabilities : shape (n_tokens, n_outcomes), each row adds up to 1.
+    """
+
+    values: FloatArray
+    probabilities: FloatArray
+
+    @property
+    def expected(self) -> FloatArray:
+        """Shape (n_tokens,): the mean strength on each token."""
+        return self.probabilities @ self.values
+
+    def fits(self, n_tokens: int) -> bool:
+        """Whether it is a sound distribution over as many tokens."""
+        return (
+            np.shape(self.probabilities) == (n_tokens, len(self.values))
+            and bool(np.isfinite(self.values).all() and (np.asarray(self.probabilities) >= 0).all())
+            and np.allclose(self.probabilities.sum(axis=1), 1.0, atol=1e-3)
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Simulation:
     """One simulator's guesses for some texts.
@@ -54,11 +81,14 @@ class Simulation:
         None where the text failed (never zeros in its place).
     usage : what it took, failed calls included.
     failures : index of a failed text → why.
+    distributions : index of a text → the distribution that its values are the means of, for
+        simulators that give more than a guess.
     """
 
     values: tuple[FloatArray | None, ...]
     usage: Usage = field(default_factory=Usage)
     failures: Mapping[int, str] = field(default_factory=dict)
+    distributions: Mapping[int, Distribution] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -77,15 +107,6 @@ class Simulator(Protocol):
         ------
         SimulatorError : if no text could be simulated for a reason that concerns all of them.
         """
-        ...
-
-
-@runtime_checkable
-class BudgetedSimulator(Simulator, Protocol):
-    """A simulator that can say beforehand what a call may cost."""
-
-    def worst_case_tokens(self, explanation: str, texts: Sequence[Sequence[str]]) -> int:
-        """LLM tokens, prompt and answer, that simulating the texts may take at most."""
         ...
 
 

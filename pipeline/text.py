@@ -54,6 +54,11 @@ class TokenizedText:
         return tuple(self.text[start:end] for start, end in self.word_spans)
 
     @cached_property
+    def pieces(self) -> tuple[str, ...]:
+        """The characters that each token touches; those of a split one are in several pieces."""
+        return tuple(self.text[start:end] for start, end in self.spans)
+
+    @cached_property
     def token_words(self) -> IntArray:
         """Shape (n_tokens,): the word that holds a token's last visible character, or -1."""
         out = np.full(len(self.spans), -1, dtype=np.int64)

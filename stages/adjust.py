@@ -26,8 +26,7 @@ from pipeline.records import Request
 from pipeline.result import Adjustment, ContrastText
 from pipeline.simulation import MAX_STRENGTH, FloatArray
 from stages.background import background
-from stages.cheap import CheapPrediction, CheapPredictor
-from stages.contrast import Contrast, find_contrasts, peaks_of
+from stages.contrast import Contrast, Contrasts, peaks_of
 from stages.lexical import normalise, stem, words_of
 
 _TOTAL_WEIGHT = 0.5  # of a kind's words at most, as a share of the records' tokens
@@ -36,8 +35,8 @@ _SHOWN = 5
 
 
 def adjust_for_context(
-    prediction: CheapPrediction,
-    predictor: CheapPredictor,
+    request: Request,
+    found: Contrasts,
     strengths: Sequence[FloatArray],
     raw: float,
 ) -> Adjustment:
@@ -45,16 +44,15 @@ def adjust_for_context(
 
     Parameters
     ----------
+    found : the texts that speak against the explanation, from `find_contrasts`.
     strengths : of each record's tokens, 0-10: simulated where an LLM was asked, else predicted.
     raw : the raw score; nothing is taken off one that is not positive.
     """
-    request = prediction.seen.request
     at_peaks = [
         strengths[record][request.texts[record].word_tokens[word]]
         for record, word in peaks_of(request)
     ]
     match = float(np.mean(at_peaks or [0.0])) / MAX_STRENGTH
-    found = find_contrasts(prediction, predictor)
     plain = contrast_correlation(request, strengths)
     with_context = contrast_correlation(request, strengths, found.context)
     with_both = contrast_correlation(request, strengths, found.context, found.breadth)

@@ -28,8 +28,8 @@ NO_ANSWER = "no answer for this text"
 
 _MARK = regex.compile(r"\p{Zs}*«\s*([-+]?\d{1,9}(?:\.\d{1,9})?)\s*»")
 
-_BLANK = regex.compile(r"[\s\p{Cf}↵⇥]")
-_TYPOGRAPHY = str.maketrans("‹›⟦’‘“”–—", "<>[''\"\"--")
+BLANK = regex.compile(r"[\s\p{Cf}↵⇥]")
+TYPOGRAPHY = str.maketrans("‹›⟦’‘“”–—", "<>[''\"\"--")
 # Where words are not set apart by spaces, a match within a run of letters cuts no word.
 _WORD = regex.compile(
     r"[\w--[_\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]]+", regex.V1
@@ -72,8 +72,8 @@ class _Text:
         """Without blanks, capitals and typographic variants."""
         text = self.verbatim.chars
         lower = text.lower()
-        chars = (lower if len(lower) == len(text) else text).translate(_TYPOGRAPHY)
-        places = [at for at, char in enumerate(text) if not _BLANK.match(char)]
+        chars = (lower if len(lower) == len(text) else text).translate(TYPOGRAPHY)
+        places = [at for at, char in enumerate(text) if not BLANK.match(char)]
         return _View("".join(chars[at] for at in places), places)
 
     @cached_property
@@ -175,7 +175,7 @@ def _find(excerpt: _Excerpt, hay: _Text) -> list[tuple[int, ...]]:
     needle = _Text(excerpt.plain)
     found = _search(excerpt, needle.verbatim, hay.verbatim, hay)
     # A mark on a blank has no place in a view without blanks.
-    if not found and not any(_BLANK.match(excerpt.plain, at) for at in excerpt.anchors):
+    if not found and not any(BLANK.match(excerpt.plain, at) for at in excerpt.anchors):
         found = _search(excerpt, needle.folded, hay.folded, hay)
         found = found or _search_fuzzy(excerpt, needle, hay)
     if not found:

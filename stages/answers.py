@@ -27,6 +27,25 @@ def entries(content: str, n_texts: int) -> dict[int, Any]:
     return _numbered(content) or _listed(content, n_texts)
 
 
+def objects(content: str) -> list[dict[str, Any]]:
+    """The innermost JSON objects of an answer, in order, wherever the rest of it breaks off.
+
+    Examples
+    --------
+    >>> objects('Sure: {"all": [{"token": "a"}, {"token": "b"}, {"tok')
+    [{'token': 'a'}, {'token': 'b'}]
+    """
+    found: list[dict[str, Any]] = []
+    at = content.find("{")
+    while at >= 0:
+        value, end = _decode(content, at)
+        if isinstance(value, dict) and not any(isinstance(v, list | dict) for v in value.values()):
+            found.append(value)
+            at = end - 1
+        at = content.find("{", at + 1)
+    return found
+
+
 def _numbered(content: str) -> dict[int, Any]:
     found: dict[int, Any] = {}
     at = 0

@@ -42,7 +42,7 @@ def combine(
     if not simulated:
         return prior.score
     observed = corrected_correlation(request, cheap, simulated, constants)
-    variance = sampling_variance(constants.sampling, len(simulated), len(records))
+    variance = sampling_variance(constants, prior, len(simulated), len(records))
     return float(np.clip(prior.updated(observed, variance).score, -1.0, 1.0))
 
 

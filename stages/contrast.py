@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -63,9 +62,11 @@ class Contrast:
 
     @property
     def elsewhere(self) -> float:
-        """Mean strength at the chosen words, 0-1, by weight."""
-        total = self.weights.sum()
-        return float(self.weights @ self.predicted / total) / MAX_STRENGTH if total > 0 else 0.0
+        """Mean strength at the chosen words, 0-1, by weight where there is any."""
+        if not self.texts:
+            return 0.0
+        weights = self.weights if self.weights.any() else None
+        return float(np.average(self.predicted, weights=weights)) / MAX_STRENGTH
 
 
 _NONE = Contrast((), (), np.zeros(0), (), np.zeros(0))
@@ -140,10 +141,10 @@ def peaks_of(request: Request) -> list[tuple[int, int]]:
 def _named_but_silent(parsed: Explanation, request: Request) -> dict[str, int]:
     """Words that the explanation names and no record fires on, with their background counts."""
     terms = words_in(parsed.terms_with("target", "example"))
-    classes = chain.from_iterable(
-        sorted(word_lists().get(name, ())) for name in sorted(parsed.head_classes)
-    )
-    named = dict.fromkeys([*terms, *parsed.head_words, *classes])
+    places = background().places
+    members = {w for name in parsed.head_classes for w in word_lists().get(name, ()) if w in places}
+    commonest = sorted(members, key=lambda word: (-len(places[word]), word))
+    named = dict.fromkeys([*terms, *parsed.head_words, *commonest])
     largest = float(request.true_values.max())
     firing = {
         stem(normalise(text.words[word]))
@@ -151,7 +152,6 @@ def _named_but_silent(parsed: Explanation, request: Request) -> dict[str, int]:
         for word in text.token_words[record.values > _SILENT * largest]
         if word >= 0
     }
-    places = background().places
     return {w: len(places[w]) for w in named if w in places and stem(w) not in firing}
 
 

@@ -1,83 +1,40 @@
-"""One OpenAI-compatible chat endpoint, asked in the form that it turns out to accept.
+"""One OpenAI-compatible endpoint, asked in the form that it turns out to accept.
 
 Endpoints and models differ in what they take: structured output or not, any temperature or only
 their own, one or the other name of the token limit. Names of models tell little about it, so the
-best form is tried first and what a 400 complains about is left out from then on.
+best form is tried first and what a 400 complains about is left out from then on. Nor is a
+parameter trusted to work because no one complained: llama.cpp, for one, ignores `echo`.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.cache import RawAnswer
 from pipeline.errors import SimulatorError
 from pipeline.settings import Settings
+from stages.dialect import Dialect
+from stages.odds import WeighedText
+from stages.question import Chat, Prompt, Question
 
 if TYPE_CHECKING:
     import openai
+    from openai.types import Completion
     from openai.types.chat import ChatCompletion
 
 _log = logging.getLogger(__name__)
 
 _OPENAI_URL = "https://api.openai.com/v1"
-_REASONING_TOKENS = 4000
-"""Further completion tokens for a model that thinks before it answers, at low effort."""
+_NOT_SERVED = frozenset({400, 404, 405, 422, 501})
+
+NO_ODDS = "the LLM endpoint sends no log probabilities; set SIMULATOR to quote or echo"
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """What one endpoint and model are known to accept.
-
-    Attributes
-    ----------
-    formats : forms of structured output still worth a try, the best first.
-    limits : names of the token limit still worth a try. The older one comes first: endpoints that
-        want the newer one say so, while some that know only the older one ignore the newer.
-    temperature, effort : whether these parameters are taken.
-    reasons : whether the model spends completion tokens on thoughts.
-    """
-
-    formats: tuple[str, ...] = ("json_schema", "json_object", "text")
-    limits: tuple[str, ...] = ("max_tokens", "max_completion_tokens")
-    temperature: bool = True
-    effort: bool = True
-    reasons: bool = False
-
-    def parameters(self, schema: Mapping[str, Any], limit: int) -> dict[str, Any]:
-        """The parameters of a request beside model and messages."""
-        parameters: dict[str, Any] = {self.limits[0]: limit + self.allowance}
-        if self.temperature:
-            parameters["temperature"] = 0
-        if self.reasons and self.effort:
-            parameters["reasoning_effort"] = "low"
-        if self.formats[0] == "json_schema":
-            form = {"name": "quotes", "strict": True, "schema": schema}
-            parameters["response_format"] = {"type": "json_schema", "json_schema": form}
-        elif self.formats[0] == "json_object":
-            parameters["response_format"] = {"type": "json_object"}
-        return parameters
-
-    @property
-    def allowance(self) -> int:
-        return _REASONING_TOKENS if self.reasons else 0
-
-    def without(self, complaint: str) -> Dialect:
-        """The next weaker dialect, without what an endpoint complained about, if anything."""
-        if self.limits[0] in complaint and len(self.limits) > 1:
-            return replace(self, limits=self.limits[1:])
-        if self.temperature and "temperature" in complaint:
-            return replace(self, temperature=False)
-        if self.effort and "reasoning_effort" in complaint:
-            return replace(self, effort=False)
-        if len(self.formats) > 1 and any(
-            word in complaint for word in ("response_format", "json_schema", "json_object")
-        ):
-            return replace(self, formats=self.formats[1:])
-        return self
+class NotServed(SimulatorError):
+    """The endpoint has no completions, or none that repeat their prompt."""
 
 
 class Endpoint:
@@ -97,34 +54,30 @@ class Endpoint:
         """Completion tokens that a request may take beyond its limit, as far as is known."""
         return self._dialect.allowance
 
-    def ask(
-        self, messages: Sequence[Mapping[str, str]], schema: Mapping[str, Any], limit: int
-    ) -> RawAnswer:
-        """One answer of at most `limit` tokens.
+    def ask(self, question: Question) -> RawAnswer:
+        """One answer. Where odds are wanted, its content is a `WeighedText` as written.
 
         Raises
         ------
-        SimulatorError : if the endpoint gives none, after such retries as can help.
+        NotServed : if a `Prompt` meets an endpoint that does not know such requests.
+        SimulatorError : if the endpoint gives no answer, after such retries as can help.
         """
         import openai
 
         while True:
             dialect = self._dialect
-            request = {"messages": messages, **dialect.parameters(schema, limit)}
             try:
                 with self._slots:
-                    client = self._connect()
-                    answer = client.chat.completions.create(model=self.model, **request)
-                return self._read(answer)
+                    return self._send(question, dialect)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 # Another thread may have learnt the same from a request of its own meanwhile.
                 if self._dialect is dialect:
-                    self._dialect = dialect.without(f"{error.message} {error.param}")
+                    self._dialect = _weaker(dialect, question, f"{error.message} {error.param}")
                 if self._dialect is dialect:
-                    raise SimulatorError(self._reason(error)) from None
+                    raise self._failure(question, error) from None
                 _log.info("%s at %s: %s", self.model, self.url, self._reason(error))
             except (openai.OpenAIError, ValueError) as error:
-                raise SimulatorError(self._reason(error)) from None
+                raise self._failure(question, error) from None
 
     def close(self) -> None:
         """Close the connections; they are opened again when needed."""
@@ -147,7 +100,18 @@ class Endpoint:
                 )
             return self._client
 
-    def _read(self, completion: ChatCompletion) -> RawAnswer:
+    def _send(self, question: Question, dialect: Dialect) -> RawAnswer:
+        client = self._connect()
+        if isinstance(question, Prompt):
+            parameters = dialect.completion(question)
+            return _read_echo(client.completions.create(model=self.model, **parameters))
+        if question.odds and not dialect.alternatives:
+            raise SimulatorError(NO_ODDS)
+        parameters = dialect.chat(question)
+        completion = client.chat.completions.create(model=self.model, **parameters)
+        return self._read(completion, question)
+
+    def _read(self, completion: ChatCompletion, question: Chat) -> RawAnswer:
         try:
             choice, usage = completion.choices[0], completion.usage
             content = choice.message.content
@@ -156,12 +120,25 @@ class Endpoint:
         details = usage and usage.completion_tokens_details
         if details and details.reasoning_tokens and not self._dialect.reasons:
             self._dialect = replace(self._dialect, reasons=True)
+        finish_reason = str(choice.finish_reason)
+        if question.odds and content:
+            content = _odds_of(choice)
+            if content is None:
+                finish_reason = NO_ODDS
+                self._dialect = replace(self._dialect, alternatives=())
         return RawAnswer(
             content if isinstance(content, str) else None,
-            str(choice.finish_reason),
+            finish_reason,
             (usage and usage.prompt_tokens) or 0,
             (usage and usage.completion_tokens) or 0,
         )
+
+    def _failure(self, question: Question, error: Exception) -> SimulatorError:
+        import openai
+
+        refused = isinstance(error, openai.APIStatusError) and error.status_code in _NOT_SERVED
+        kind = NotServed if refused and isinstance(question, Prompt) else SimulatorError
+        return kind(self._reason(error))
 
     def _reason(self, error: Exception) -> str:
         """What went wrong, in words that give no secret away."""
@@ -179,3 +156,50 @@ class Endpoint:
             said = said.replace(self._settings.openai_api_key or "\0", "…")[:200]
             return f"the LLM endpoint answered HTTP {error.status_code}: {said}"
         return f"the LLM endpoint's answer cannot be read ({type(error).__name__})"
+
+
+def _weaker(dialect: Dialect, question: Question, complaint: str) -> Dialect:
+    # What a completion is refused for says nothing about chats.
+    if isinstance(question, Prompt):
+        return dialect.with_fewer_alternatives(complaint)
+    return dialect.without(complaint)
+
+
+def _odds_of(choice: Any) -> str | None:
+    """The digits likely at each token of a chat's answer, if the endpoint tells."""
+    try:
+        places = choice.logprobs.content or ()
+        tokens = [
+            place.token.encode("utf-8", "replace") if place.bytes is None else bytes(place.bytes)
+            for place in places
+        ]
+        likely = [
+            {other.token: other.logprob for other in place.top_logprobs}
+            | {place.token: place.logprob}
+            for place in places
+        ]
+    except (AttributeError, TypeError):
+        return None
+    return WeighedText.of(tokens, likely).write() if tokens else None
+
+
+def _read_echo(completion: Completion) -> RawAnswer:
+    """The digits likely at each token of prompt and answer; nothing if they were not sent."""
+    try:
+        choice, usage = completion.choices[0], completion.usage
+    except (AttributeError, TypeError, IndexError):
+        raise SimulatorError("the LLM endpoint's answer is no completion") from None
+    # llama.cpp sends the log probabilities of the answer alone, in the form of a chat's.
+    tokens = getattr(choice.logprobs, "tokens", None) or ()
+    likely = getattr(choice.logprobs, "top_logprobs", None) or ()
+    weighed = WeighedText()
+    if len(tokens) == len(likely):
+        # Nothing stands before the first token, so nothing could have been likely in its place.
+        odds = [alternatives or {} for alternatives in likely]
+        weighed = WeighedText.of([token.encode("utf-8", "replace") for token in tokens], odds)
+    return RawAnswer(
+        weighed.write(),
+        str(choice.finish_reason),
+        (usage and usage.prompt_tokens) or 0,
+        (usage and usage.completion_tokens) or 0,
+    )

@@ -22,7 +22,7 @@ SHOWN = 10
 # The features of a word whatever the explanation, and of the explanation whatever the word.
 OF_WORD = frozenset(
     {
-        *TRAITS,
+        *(trait for trait in TRAITS if trait != "is_alphanumeric"),
         "position",
         "repeat_distance",
         "previous_is_punctuation",

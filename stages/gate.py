@@ -71,13 +71,16 @@ class Constants:
 
     Attributes
     ----------
-    sampling : variance of the score from one simulated record.
+    sampling, sampling_share : variance of the score from one simulated record: the first, and the
+        second times the square of what the prior estimate may be wrong by. Where the cheap stage is
+        sure, records differ less.
     power : weight of the cheap predictions before any agreement is measured.
     power_records : how many simulated records that prior weight counts for.
     cheap_quantile, partial_quantile : conformal 90 % quantiles of |error| / predicted error.
     """
 
     sampling: float
+    sampling_share: float
     power: float
     power_records: float
     cheap_quantile: float
@@ -136,7 +139,7 @@ class Gate:
             return 0.0
         if simulated == 0:
             return self.constants.cheap_quantile * prior.error
-        variance = sampling_variance(self.constants.sampling, simulated, records)
+        variance = sampling_variance(self.constants, prior, simulated, records)
         return self.constants.partial_quantile * prior.updated(prior.score, variance).error
 
     def needed(self, prior: Estimate, simulated: int, records: int, tolerance: float) -> int:
@@ -211,8 +214,9 @@ _LEXICAL = (
 """Features that say that a word is named by the explanation, or stands where it says."""
 
 
-def sampling_variance(of_one: float, simulated: int, records: int) -> float:
-    """Variance of a mean of records drawn without replacement."""
+def sampling_variance(constants: Constants, prior: Estimate, simulated: int, records: int) -> float:
+    """Variance of the score from some records, drawn without replacement."""
+    of_one = constants.sampling + constants.sampling_share * prior.error**2
     return max(of_one * (1.0 / simulated - 1.0 / records), 1e-9)
 
 

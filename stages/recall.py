@@ -6,36 +6,38 @@ each text's part of an answer is kept by itself too, in the form of an answer ab
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from pipeline.cache import AnswerCache, Source
-from pipeline.simulation import FloatArray
 from pipeline.text import TokenizedText
-from stages.alignment import read_answer
-from stages.answers import entries
+from stages.method import Method, Reading
 
 
+@dataclass(frozen=True, slots=True)
 class Recall:
-    """What the cache holds of single texts; nothing without a cache."""
+    """What the cache holds of single texts that were asked about by one method.
 
-    def __init__(self, cache: AnswerCache | None, source: Source) -> None:
-        self._cache = cache
-        self._source = source
+    Attributes
+    ----------
+    cache : None: nothing is held.
+    """
 
-    def known(
-        self, explanation: str, texts: Mapping[int, TokenizedText]
-    ) -> dict[int, FloatArray | str]:
-        """Strengths of the texts that were answered before, by the index given; never a reason.
+    cache: AnswerCache | None
+    source: Source
+    method: Method
+
+    def known(self, explanation: str, texts: Mapping[int, TokenizedText]) -> dict[int, Reading]:
+        """What is known of the texts, by the index given; never a reason why it is of no use.
 
         What was said of a text is read anew, since the caller's tokens may be others by now.
         """
-        if self._cache is None:
+        if self.cache is None:
             return {}
-        keys = {i: self._source.text_key(explanation, text.text) for i, text in texts.items()}
-        answers = self._cache.get_texts(list(keys.values()))
+        keys = {index: self._key(explanation, text) for index, text in texts.items()}
+        answers = self.cache.get_texts(list(keys.values()))
         read = {
-            index: read_answer(answers[key], [texts[index]])[0]
+            index: self.method.read(answers[key], [texts[index]])[0]
             for index, key in keys.items()
             if key in answers
         }
@@ -47,15 +49,18 @@ class Recall:
         explanation: str,
         texts: Sequence[TokenizedText],
         content: str,
-        results: Sequence[FloatArray | str],
+        results: Sequence[Reading],
     ) -> None:
         """Take the answer with this key apart; what could not be read is left out."""
-        if self._cache is None:
+        if self.cache is None:
             return
-        found = entries(content, len(texts))
-        parts = {
-            self._source.text_key(explanation, text.text): json.dumps({"0": found[index]})
+        parts = self.method.parts(content, len(texts))
+        kept = {
+            self._key(explanation, text): parts[index]
             for index, (text, result) in enumerate(zip(texts, results, strict=True))
             if not isinstance(result, str)
         }
-        self._cache.put_texts(key, parts)
+        self.cache.put_texts(key, kept)
+
+    def _key(self, explanation: str, text: TokenizedText) -> str:
+        return self.source.text_key(explanation, self.method.subject(text))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.simulation import BudgetedSimulator, PricedSimulator, Simulator, Usage
+from pipeline.simulation import PricedSimulator, Simulator, Usage
 
 Texts = Sequence[Sequence[str]]
 
@@ -13,11 +13,8 @@ def worst_case(simulator: Simulator, explanation: str, texts: Texts) -> Usage:
     """What simulating the texts may take at most; its cost is None where that is not known."""
     if isinstance(simulator, PricedSimulator):
         return simulator.worst_case(explanation, texts)
-    if isinstance(simulator, BudgetedSimulator):
-        tokens = simulator.worst_case_tokens(explanation, texts)
-    else:
-        # One of the user's own: every text repeated with a number behind each token.
-        tokens = 1000 + len(explanation) + sum(6 * len(tokens) for tokens in texts)
+    # One of the user's own: every text repeated with a number behind each token.
+    tokens = 1000 + len(explanation) + sum(6 * len(tokens) for tokens in texts)
     return Usage(prompt_tokens=tokens, cost_usd=None)
 
 

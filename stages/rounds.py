@@ -12,7 +12,14 @@ from pipeline.budget import Budget, Held, hold
 from pipeline.errors import SimulatorError
 from pipeline.forecast import Forecast
 from pipeline.records import Request
-from pipeline.simulation import MAX_STRENGTH, FloatArray, Simulation, Simulator, Usage
+from pipeline.simulation import (
+    MAX_STRENGTH,
+    Distribution,
+    FloatArray,
+    Simulation,
+    Simulator,
+    Usage,
+)
 from stages.gate import Estimate, Gate
 from stages.reckoning import typical_case, worst_case
 
@@ -25,12 +32,14 @@ class Simulated:
     ----------
     values : record → strengths 0-10, for the records that were simulated.
     trouble : why fewer records were simulated than were needed; None where none were missing.
-    ended : the budget that was the reason, if one was.
+    distributions : record → the distribution that its strengths are the means of, if there is one.
+    ended : the budget that was the reason for the trouble, if one was.
     """
 
     values: Mapping[int, FloatArray] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
     trouble: str | None = None
+    distributions: Mapping[int, Distribution] = field(default_factory=dict)
     ended: Budget | None = None
 
 
@@ -51,19 +60,22 @@ def simulate_rounds(
     """
     values: dict[int, FloatArray] = {}
     failures: dict[int, str] = {}
+    distributions: dict[int, Distribution] = {}
     usage = Usage()
     order = _order(request)
     while missing := gate.needed(prior, len(values), len(order), tolerance) - len(values):
         waiting = [i for i in order if i not in values and i not in failures]
         if not waiting:
-            return Simulated(values, usage, _failed(failures, len(order)))
+            return Simulated(values, usage, _failed(failures, len(order)), distributions)
         try:
             batch, held = _reserve(simulator, request, waiting[:missing], budgets or ())
             if not isinstance(held, Held):
-                return Simulated(values, usage, _ended(held, simulator, request, values), held)
+                trouble = _ended(held, simulator, request, values)
+                return Simulated(values, usage, trouble, distributions, held)
             answer = _ask(simulator, request, batch, held)
         except SimulatorError as error:
-            return Simulated(values, usage + error.usage, f"the LLM failed: {error}")
+            trouble = f"the LLM failed: {error}"
+            return Simulated(values, usage + error.usage, trouble, distributions)
         usage += answer.usage
         for at, index in enumerate(batch):
             checked = _checked(answer, at, len(batch), len(request.records[index].tokens))
@@ -71,7 +83,9 @@ def simulate_rounds(
                 failures[index] = checked
             else:
                 values[index] = checked
-    return Simulated(values, usage)
+                if (distribution := answer.distributions.get(at)) is not None:
+                    distributions[index] = distribution
+    return Simulated(values, usage, distributions=distributions)
 
 
 def _order(request: Request) -> list[int]:
@@ -170,6 +184,9 @@ def _checked(answer: Simulation, at: int, n_texts: int, n_tokens: int) -> FloatA
         return f"{values.size} strengths for {n_tokens} tokens"
     if not np.isfinite(values).all() or values.min() < 0 or values.max() > MAX_STRENGTH:
         return f"strengths outside 0-{MAX_STRENGTH:g}"
+    distribution = answer.distributions.get(at)
+    if distribution is not None and not distribution.fits(n_tokens):
+        return f"a distribution that is none over {n_tokens} tokens"
     return values
 
 

@@ -17,8 +17,8 @@ from pipeline.ledger import DailyBudget
 from pipeline.records import Request
 from pipeline.settings import Settings
 from stages.gate import Estimate
+from stages.named import simulator_from
 from stages.rounds import simulate_rounds
-from stages.simulator import simulator_from
 
 WORDS = ["One", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 TEXTS = 6

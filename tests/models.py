@@ -104,6 +104,11 @@ PLAIN_GATE = Gate(
     machine(0.0),
     machine(0.1),
     Constants(
-        sampling=0.04, power=0.5, power_records=4.0, cheap_quantile=2.0, partial_quantile=1.5
+        sampling=0.04,
+        sampling_share=0.0,
+        power=0.5,
+        power_records=4.0,
+        cheap_quantile=2.0,
+        partial_quantile=1.5,
     ),
 )

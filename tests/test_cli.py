@@ -17,7 +17,7 @@ from pipeline import __version__, cli
 from pipeline.examples import load_examples
 from pipeline.scorer import Scorer
 from pipeline.settings import Settings
-from stages.simulator import simulator_from
+from stages.named import Simulators
 
 CLASSIC = load_examples()[0]
 REQUEST = {"explanation": CLASSIC.explanations[0], "activations": list(CLASSIC.activations)}
@@ -152,8 +152,8 @@ def asking(monkeypatch: pytest.MonkeyPatch, fault_server: FaultServer, tmp_path:
             cache_path=str(tmp_path / "answers.sqlite"),
         )
     )
-    simulator = simulator_from(made.settings)
-    monkeypatch.setattr(made._models, "load", lambda: replace(loaded, simulator=simulator))
+    simulators = Simulators(made.settings)
+    monkeypatch.setattr(made._models, "load", lambda: replace(loaded, simulators=simulators))
     monkeypatch.setattr(cli, "_scorer", lambda: made)
     return made
 

@@ -15,7 +15,12 @@ from stages.combine import combine, corrected_correlation
 from stages.gate import Constants, Estimate
 
 CONSTANTS = Constants(
-    sampling=0.04, power=0.5, power_records=4.0, cheap_quantile=2.0, partial_quantile=1.5
+    sampling=0.04,
+    sampling_share=0.0,
+    power=0.5,
+    power_records=4.0,
+    cheap_quantile=2.0,
+    partial_quantile=1.5,
 )
 TRUSTING = replace(CONSTANTS, power=1.0)
 UNSURE = Estimate(0.0, 1e6)

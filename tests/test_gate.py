@@ -105,9 +105,17 @@ def test_the_interval_shrinks_with_every_record_and_closes_with_the_last(
 
 
 def test_sampling_without_replacement_leaves_no_variance_at_the_end() -> None:
-    assert sampling_variance(0.04, 1, 20) == pytest.approx(0.04 * 19 / 20)
-    assert sampling_variance(0.04, 10, 20) == pytest.approx(0.04 / 20)
-    assert 0 < sampling_variance(0.04, 20, 20) < 1e-8
+    constants, prior = PLAIN_GATE.constants, Estimate(0.5, 0.1)
+    assert sampling_variance(constants, prior, 1, 20) == pytest.approx(0.04 * 19 / 20)
+    assert sampling_variance(constants, prior, 10, 20) == pytest.approx(0.04 / 20)
+    assert 0 < sampling_variance(constants, prior, 20, 20) < 1e-8
+
+
+def test_records_tell_more_where_the_estimate_is_sure() -> None:
+    constants = replace(PLAIN_GATE.constants, sampling_share=2.0)
+    sure, unsure = Estimate(0.5, 0.1), Estimate(0.5, 0.3)
+    assert sampling_variance(constants, sure, 1, 20) == pytest.approx(0.06 * 19 / 20)
+    assert sampling_variance(constants, unsure, 1, 20) == pytest.approx(0.22 * 19 / 20)
 
 
 @given(priors, st.integers(1, 60), st.data())

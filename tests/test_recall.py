@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from fault_server import FaultServer, completion, texts_of
 
 from pipeline.settings import Settings
 from pipeline.simulation import Simulation, Usage
-from stages.simulator import QuoteSimulator, simulator_from
+from stages.named import NamedSimulator, simulator_from
+from stages.quoting import Quoting
+from stages.simulator import LLMSimulator
 
 Texts = Sequence[Sequence[str]]
 
@@ -21,24 +24,24 @@ ONE, THREE, FIVE = [" One", " two", "."], [" Three", " four", "!"], [" Five", " 
 
 
 @pytest.fixture
-def simulator(fault_server: FaultServer, tmp_path: Path) -> QuoteSimulator:
+def simulator(fault_server: FaultServer, tmp_path: Path) -> NamedSimulator:
     return made(fault_server, tmp_path)
 
 
-def made(server: FaultServer, folder: Path, **changes: Any) -> QuoteSimulator:
+def made(server: FaultServer, folder: Path, **changes: Any) -> NamedSimulator:
     settings = {"openai_base_url": server.base_url, "simulator_model": server.model, **changes}
     simulator = simulator_from(Settings(cache_path=str(folder / "a.sqlite"), **settings))
     assert simulator is not None
     return simulator
 
 
-def simulate(simulator: QuoteSimulator, texts: Texts, explanation: str = "numbers") -> Simulation:
+def simulate(simulator: NamedSimulator, texts: Texts, explanation: str = "numbers") -> Simulation:
     with closing(simulator):
         return simulator.simulate(explanation, texts)
 
 
 def test_a_text_is_not_paid_for_again_in_other_company(
-    fault_server: FaultServer, simulator: QuoteSimulator
+    fault_server: FaultServer, simulator: NamedSimulator
 ) -> None:
     first = simulate(simulator, [ONE, THREE])
     second = simulate(simulator, [FIVE, THREE, ONE])
@@ -50,7 +53,7 @@ def test_a_text_is_not_paid_for_again_in_other_company(
 
 
 def test_texts_from_several_requests_need_no_further_one(
-    fault_server: FaultServer, simulator: QuoteSimulator
+    fault_server: FaultServer, simulator: NamedSimulator
 ) -> None:
     simulate(simulator, [ONE])
     simulate(simulator, [THREE])
@@ -59,7 +62,7 @@ def test_texts_from_several_requests_need_no_further_one(
 
 
 def test_the_same_text_in_other_tokens_is_known(
-    fault_server: FaultServer, simulator: QuoteSimulator
+    fault_server: FaultServer, simulator: NamedSimulator
 ) -> None:
     simulate(simulator, [ONE, THREE])
     finer = simulate(simulator, [[" O", "ne", " t", "wo", "."]])
@@ -72,22 +75,23 @@ def test_the_same_text_in_other_tokens_is_known(
     "change", ["explanation", "openai_base_url", "simulator_model", "prompt version"]
 )
 def test_whatever_changes_the_question_makes_it_a_new_one(
-    fault_server: FaultServer, tmp_path: Path, change: str, monkeypatch: pytest.MonkeyPatch
+    fault_server: FaultServer, tmp_path: Path, change: str
 ) -> None:
     simulate(made(fault_server, tmp_path), [ONE])
     changes = {
         "openai_base_url": f"{fault_server.base_url}/",
         "simulator_model": "another",
     }
-    if change == "prompt version":
-        monkeypatch.setattr("stages.simulator.PROMPT_VERSION", "quote-0")
     other = made(fault_server, tmp_path, **{k: v for k, v in changes.items() if k == change})
+    if change == "prompt version":
+        assert isinstance(other, LLMSimulator)
+        other = replace(other, method=Quoting(version="quote-0"))
     explanation = "digits" if change == "explanation" else "numbers"
     assert simulate(other, [ONE], explanation).usage.calls == 1
 
 
 def test_only_what_could_be_read_is_known(
-    fault_server: FaultServer, simulator: QuoteSimulator
+    fault_server: FaultServer, simulator: NamedSimulator
 ) -> None:
     answer = completion(json.dumps({"0": ["One«7»"], "1": ["Thirty«7»"]}))
     fault_server.script = [answer, completion("garbage")]
@@ -97,7 +101,7 @@ def test_only_what_could_be_read_is_known(
 
 
 def test_a_crash_before_an_answer_was_taken_apart_costs_nothing(
-    fault_server: FaultServer, simulator: QuoteSimulator, tmp_path: Path
+    fault_server: FaultServer, simulator: NamedSimulator, tmp_path: Path
 ) -> None:
     first = simulate(simulator, [ONE, THREE])
     with closing(sqlite3.connect(tmp_path / "a.sqlite")) as db, db:
@@ -116,7 +120,7 @@ def test_a_broken_file_is_as_good_as_none(fault_server: FaultServer, tmp_path: P
 
 
 def test_known_texts_are_not_reckoned_with(
-    fault_server: FaultServer, simulator: QuoteSimulator
+    fault_server: FaultServer, simulator: NamedSimulator
 ) -> None:
     both = simulator.worst_case("numbers", [ONE, THREE])
     simulate(simulator, [ONE])

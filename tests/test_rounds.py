@@ -13,7 +13,7 @@ from pipeline.budget import Allowance, Budget, Limit, Reservation
 from pipeline.errors import SimulatorError
 from pipeline.forecast import Forecast
 from pipeline.records import Request
-from pipeline.simulation import Simulation, Usage
+from pipeline.simulation import Distribution, Simulation, Usage
 from stages.gate import Estimate
 from stages.rounds import Simulated, forecast_rounds, simulate_rounds
 
@@ -51,11 +51,14 @@ class Echo:
         return Simulation(tuple(marks(texts)), usage)
 
 
-class PricedEcho(Echo):
-    """One that knows its price: `per_text` a text, after 30 for the call."""
+class BudgetedEcho(Echo):
+    """One that tells its tokens, but no price: `per_text` a text, after 30 for the call."""
 
-    def worst_case_tokens(self, explanation: str, texts: Texts) -> int:
-        return 30 + self.per_text * len(texts)
+    def worst_case(self, explanation: str, texts: Texts) -> Usage:
+        return Usage(30 + self.per_text * len(texts), calls=1, cost_usd=None)
+
+    def typical_case(self, explanation: str, texts: Texts) -> Usage:
+        return self.worst_case(explanation, texts)
 
 
 def marks(texts: Texts) -> list[Any]:
@@ -105,7 +108,7 @@ def test_every_answer_belongs_to_its_record() -> None:
 
 @pytest.mark.parametrize("budget", [0, 29, 129, 130, 500, 1229, 1230, 5000])
 def test_the_budget_is_never_exceeded(budget: int) -> None:
-    done = simulate(PricedEcho(), budget=budget)
+    done = simulate(BudgetedEcho(), budget=budget)
     affordable = min(max((budget - 30) // 100, 0), RECORDS)
     assert len(done.values) == affordable
     assert done.usage.total_tokens <= budget
@@ -118,9 +121,9 @@ def test_the_budget_is_never_exceeded(budget: int) -> None:
 
 
 def test_a_call_that_takes_less_than_feared_leaves_the_rest_of_the_budget() -> None:
-    class Frugal(PricedEcho):
-        def worst_case_tokens(self, explanation: str, texts: Texts) -> int:
-            return 250 * len(texts)
+    class Frugal(BudgetedEcho):
+        def worst_case(self, explanation: str, texts: Texts) -> Usage:
+            return Usage(250 * len(texts), calls=1, cost_usd=None)
 
     frugal = Frugal()
     done = simulate(frugal, budget=1300)
@@ -134,7 +137,7 @@ def test_a_simulator_that_names_no_price_is_held_to_a_careful_guess() -> None:
 
 
 def test_no_budget_is_needed_where_nothing_is_asked() -> None:
-    assert simulate(PricedEcho(), 0.05, budget=0, prior=SURE).trouble is None
+    assert simulate(BudgetedEcho(), 0.05, budget=0, prior=SURE).trouble is None
 
 
 def failing_once(index: int, failed: Any, why: str = "") -> Echo:
@@ -248,7 +251,7 @@ def test_the_order_does_not_depend_on_the_process() -> None:
         assert run.stdout.strip() == str(order())
 
 
-class Dear(PricedEcho):
+class Dear(Echo):
     """One whose text costs a cent, and twice that at worst; a call of no texts costs nothing."""
 
     def __init__(self, price: float | None = 0.01, answer: Any = None) -> None:
@@ -280,7 +283,7 @@ def test_a_budget_in_dollars_is_never_exceeded(cost: float) -> None:
         assert cost - done.usage.cost_usd < 0.02
 
 
-@pytest.mark.parametrize("simulator", [Dear(price=None), PricedEcho(), Echo()])
+@pytest.mark.parametrize("simulator", [Dear(price=None), BudgetedEcho(), Echo()])
 def test_without_a_price_a_budget_in_dollars_buys_nothing(simulator: Echo) -> None:
     done = simulate(simulator, budgets=[Allowance(Limit(cost_usd=9.0))])
     assert simulator.batches == []
@@ -371,3 +374,33 @@ def test_a_forecast_for_a_simulator_that_names_no_price_is_the_careful_guess() -
     assert found.expected == found.worst
     assert found.worst.total_tokens > 1000
     assert found.worst.cost_usd is None
+
+
+def certain(texts: Texts) -> list[Distribution]:
+    """All probability on what `marks` gives."""
+    return [
+        Distribution(np.array([0.0, values[0]]), np.tile([0.0, 1.0], (len(values), 1)))
+        for values in marks(texts)
+    ]
+
+
+def test_distributions_come_back_with_their_records() -> None:
+    def answer(call: int, texts: Texts) -> Simulation:
+        return Simulation(tuple(marks(texts)), distributions=dict(enumerate(certain(texts))))
+
+    done = simulate(Echo(answer))
+    assert set(done.distributions) == set(done.values) == set(range(RECORDS))
+    for index, distribution in done.distributions.items():
+        np.testing.assert_allclose(distribution.expected, done.values[index])
+
+
+def test_a_record_whose_distribution_is_none_is_failed() -> None:
+    def answer(call: int, texts: Texts) -> Simulation:
+        unsound = [Distribution(one.values, one.probabilities * 2) for one in certain(texts)]
+        return Simulation(tuple(marks(texts)), distributions=dict(enumerate(unsound)))
+
+    done = simulate(Echo(answer))
+    assert not done.values
+    assert not done.distributions
+    assert done.trouble is not None
+    assert "a distribution that is none" in done.trouble

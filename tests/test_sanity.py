@@ -6,11 +6,16 @@ import pytest
 from benchmarks.dataset import load
 from benchmarks.recorded import RecordedSimulator
 from benchmarks.sanity import FREQUENCIES, Trial, exact_correlation, falls, trials
+from pipeline.records import Request
 
 
 @pytest.fixture(scope="module", params=FREQUENCIES)
 def made(request: pytest.FixtureRequest) -> list[Trial]:
     return trials(request.param, 0)[:10]
+
+
+def exact(request: Request) -> tuple[float]:
+    return (exact_correlation(request),)
 
 
 def test_narrower_names_fewer_words_and_broader_more(made: list[Trial]) -> None:
@@ -26,13 +31,13 @@ def test_the_true_explanation_fits_the_records(made: list[Trial]) -> None:
 
 
 def test_missing_labels_show_in_the_exact_correlation(made: list[Trial]) -> None:
-    found = [falls(trial, exact_correlation, trial.top)[0] for trial in made]
+    found = [falls(trial, exact, trial.top)[0] for trial in made]
     assert np.mean(found) == 1.0
 
 
 def test_the_exact_correlation_seldom_sees_extra_labels_of_rare_features() -> None:
     shares = [
-        np.mean([falls(t, exact_correlation, t.top)[1] for t in trials(frequency, 0)])
+        np.mean([falls(t, exact, t.top)[1] for t in trials(frequency, 0)])
         for frequency in FREQUENCIES
     ]
     assert shares[0] > 0.8 > 0.4 > shares[1] >= shares[2]

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from echo_server import EchoingModel
+from fault_server import FaultServer
 from models import SpellingEncoder, gate, predictor, request
 from serving import shared_scorer
 
@@ -82,6 +84,22 @@ def test_without_an_llm_the_score_is_the_cheap_one_and_says_so() -> None:
     assert result.interval is not None
     assert result.interval[0] < result.raw_score <= result.interval[1]
     assert score(simulator=None).reason is None
+
+
+def test_a_name_alone_is_no_endpoint() -> None:
+    with pytest.raises(InvalidRequest, match="OPENAI_BASE_URL"):
+        score(simulator="echo")
+
+
+def test_a_simulator_can_be_named(fault_server: FaultServer) -> None:
+    fault_server.otherwise = EchoingModel(lambda line: {"9": 0.5, "0": 0.5})
+    settings = Settings(openai_base_url=fault_server.base_url, simulator_model=fault_server.model)
+    with pipeline.Scorer(settings) as scorer:
+        result = scorer.score("foxes", STORY, simulator="logprobs", tolerance=1e-9)
+    assert (result.route, result.status) == ("full", "ok")
+    wire = result.to_dict()["simulations"][0]["simulation"]
+    assert wire["expected_activations"] == pytest.approx([5.0] * 5)
+    assert wire["distribution_probabilities"][0][9] == pytest.approx(0.5)
 
 
 def test_a_better_explanation_scores_higher() -> None:
@@ -299,7 +317,7 @@ def test_a_scorer_loads_its_models_once_and_not_before_they_are_needed(
         time.sleep(0.05)
         return SpellingEncoder()
 
-    monkeypatch.setattr("pipeline.scorer.MiniLM", encoder)
+    monkeypatch.setattr("pipeline.models.MiniLM", encoder)
     with pipeline.Scorer(Settings(encoder="here")) as scorer:
         assert made == []
         threads = [threading.Thread(target=scorer.load) for _ in range(4)]

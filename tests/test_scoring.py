@@ -27,7 +27,7 @@ from pipeline.scoring import (
     simulate_and_score,
     uncalibrated,
 )
-from pipeline.simulation import FloatArray, Simulation, Usage
+from pipeline.simulation import Distribution, FloatArray, Simulation, Usage
 
 CLASSIC = json.loads((Path(__file__).parent / "data" / "classic_parity.json").read_text())
 SCORES = {
@@ -329,3 +329,19 @@ def test_importing_the_scores_loads_no_heavy_package() -> None:
     ).stdout.split()
     assert "pipeline.scoring" in loaded
     assert not {"torch", "sklearn", "openai", "sentence_transformers"} & set(loaded)
+
+
+def test_distributions_reach_the_wire() -> None:
+    sure = Distribution(np.array([0.0, 10.0]), np.array([[1.0, 0.0], [0.5, 0.5]]))
+    strengths = [sure.expected, sure.expected]
+    first, second = score_records(records([0, 3], [1, 0]), strengths, {0: sure})
+    wire = json.loads(strict_json(first.simulation.to_dict()))
+    assert wire["distribution_values"] == [[0, 10], [0, 10]]
+    assert wire["distribution_probabilities"] == [[1, 0], [0.5, 0.5]]
+    assert second.simulation.to_dict()["distribution_values"] == []
+
+
+def test_a_distribution_over_other_tokens_raises() -> None:
+    short = Distribution(np.array([0.0, 10.0]), np.array([[1.0, 0.0]]))
+    with pytest.raises(SimulatorError, match="over 2 tokens"):
+        score_records(records([0, 3]), [floats([0, 5])], {0: short})

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import numpy as np
 import pytest
 from fault_server import Body, FaultServer, Reply, mark_first_words
 from serving import CLASSIC, answer, serving, shared_scorer, strict_json
@@ -17,6 +18,7 @@ import server
 from pipeline.errors import ConfigurationError, OverBudget
 from pipeline.scorer import Scorer
 from pipeline.settings import Settings
+from pipeline.simulation import Simulation
 
 # What the scripted endpoint reports of each call; so much that what one call takes off a budget of
 # two texts leaves too little for one text.
@@ -28,9 +30,9 @@ CALL_USD = (400 * 10 + 100 * 100) / 1e6
 @pytest.fixture(autouse=True)
 def _models_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = shared_scorer()._models.load()
-    monkeypatch.setattr("pipeline.scorer.MiniLM", lambda _: loaded.predictor.reader)
-    monkeypatch.setattr("pipeline.scorer.CheapPredictor", lambda *_: loaded.predictor)
-    monkeypatch.setattr("pipeline.scorer.Reader.load", lambda *_: loaded.predictor.reader)
+    monkeypatch.setattr("pipeline.models.MiniLM", lambda _: loaded.predictor.reader)
+    monkeypatch.setattr("pipeline.models.CheapPredictor", lambda *_: loaded.predictor)
+    monkeypatch.setattr("pipeline.models.Reader.load", lambda *_: loaded.predictor.reader)
 
 
 def paid(body: Body) -> Reply:
@@ -225,3 +227,41 @@ def test_what_was_paid_for_is_answered_where_the_day_ends_amid_a_score(
         found = answer(client, **asked(1, activations=records))
     assert (found["route"], found["status"], found["usage"]["calls"]) == ("partial", "degraded", 1)
     assert "today's budget" in found["reason"]
+
+
+@pytest.mark.parametrize("name", ["auto", "quote", "echo", "logprobs"])
+def test_the_day_s_budget_holds_for_every_simulator_of_the_settings(
+    configured: dict[str, Any], fault_server: FaultServer, name: Any
+) -> None:
+    asking = (CLASSIC["explanation"], CLASSIC["activations"])
+    with Scorer(Settings(**configured, daily_cost_usd=1e-6)) as scorer:
+        with pytest.raises(OverBudget, match="1e-06 USD is gone"):
+            scorer.score(*asking, simulator=name, tolerance=1e-6)
+        found = scorer.score(*asking, simulator=name, tolerance=1e-6, on_budget="degrade")
+        assert (found.route, found.status) == ("cheap", "degraded")
+        worst = scorer.forecast([asked(1)], simulator=name, tolerance=1e-6).worst
+    assert worst.cost_usd is not None
+    assert worst.cost_usd == pytest.approx(
+        (worst.prompt_tokens * 10 + worst.completion_tokens * 100) / 1e6
+    )
+    assert fault_server.requests == []
+
+
+def test_a_simulator_of_the_caller_s_does_not_spend_the_day_s_budget(
+    configured: dict[str, Any],
+) -> None:
+    class Silent:
+        def simulate(self, explanation: str, texts: Sequence[Sequence[str]]) -> Simulation:
+            return Simulation(tuple(np.zeros(len(tokens)) for tokens in texts))
+
+    with Scorer(Settings(**configured, daily_llm_tokens=1)) as scorer:
+        asking = (CLASSIC["explanation"], CLASSIC["activations"])
+        assert scorer.score(*asking, simulator=Silent(), tolerance=1e-6).status == "ok"
+
+
+def test_a_name_without_an_endpoint_is_refused_in_a_forecast_too() -> None:
+    with (
+        Scorer(Settings()) as scorer,
+        pytest.raises(pipeline.ScorerError, match="no LLM is configured"),
+    ):
+        scorer.forecast([asked(1)], simulator="echo")

@@ -1,0 +1,89 @@
+"""Asks an endpoint, once for each question: what was answered before comes from the cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.cache import AnswerCache, RawAnswer, Source, answer_key
+from pipeline.simulation import Usage
+from stages.endpoint import Endpoint
+from stages.prices import Price
+from stages.question import Question, tokens_of
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A raw answer and what it took; `key` is its key in the cache."""
+
+    key: str
+    answer: RawAnswer
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """An endpoint with what its tokens cost and where its answers are kept.
+
+    Attributes
+    ----------
+    price : None: costs are not known.
+    cache : None: answers are not kept.
+    """
+
+    endpoint: Endpoint
+    price: Price | None = None
+    cache: AnswerCache | None = None
+
+    def ask(self, question: Question, version: str, attempt: int = 0) -> Reply:
+        """The answer to a question, kept before anyone tries to read it.
+
+        Parameters
+        ----------
+        version : of the prompt: answers to others are not taken for answers to this one.
+        attempt : 1 for a question that is asked again.
+
+        Raises
+        ------
+        SimulatorError : see `Endpoint.ask`.
+        """
+        if known := self.known(question, version, attempt):
+            return known
+        key = self._key(question, version, attempt)
+        answer = self.endpoint.ask(question)
+        usage = self._usage(answer, question)
+        if self.cache:
+            self.cache.put(key, answer, self.source(version), usage.cost_usd)
+        return Reply(key, answer, usage)
+
+    def known(self, question: Question, version: str, attempt: int = 0) -> Reply | None:
+        """What the cache would answer, if it can; see `ask`."""
+        if not self.cache:
+            return None
+        key = self._key(question, version, attempt)
+        answer = self.cache.get(key)
+        return Reply(key, answer, Usage(cached_calls=1)) if answer else None
+
+    def reject(self, reply: Reply) -> None:
+        """Keep an answer that is of no use, but serve it no more."""
+        if self.cache:
+            self.cache.reject(reply.key)
+
+    def source(self, version: str) -> Source:
+        """Who is asked, with this version of the prompt."""
+        return Source(self.endpoint.url, self.endpoint.model, version)
+
+    def priced(self, prompt_tokens: int, completion_tokens: int, calls: int) -> Usage:
+        """So many tokens with what they cost: without a price None, unless nothing is asked."""
+        unpriced = None if calls else 0.0
+        cost = self.price.cost(prompt_tokens, completion_tokens) if self.price else unpriced
+        return Usage(prompt_tokens, completion_tokens, calls, cost_usd=cost)
+
+    def _key(self, question: Question, version: str, attempt: int) -> str:
+        endpoint = self.endpoint
+        return answer_key(endpoint.url, endpoint.model, version, question.messages, attempt)
+
+    def _usage(self, answer: RawAnswer, question: Question) -> Usage:
+        # An endpoint that reports nothing must not slip through the caller's budget.
+        prompt_tokens = answer.prompt_tokens or question.most_tokens
+        completion_tokens = answer.completion_tokens or tokens_of(answer.content or "")
+        return self.priced(prompt_tokens, completion_tokens, calls=1)
