@@ -20,8 +20,16 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 import pipeline
-from pipeline.errors import Busy, ConfigurationError, RequestTooLarge, ScorerError, Unauthorised
+from pipeline.errors import (
+    Busy,
+    ConfigurationError,
+    OverBudget,
+    RequestTooLarge,
+    ScorerError,
+    Unauthorised,
+)
 from pipeline.examples import load_examples
+from pipeline.ledger import DailyBudget
 from pipeline.metrics import Metrics
 from pipeline.scorer import Scorer
 from pipeline.settings import Settings
@@ -70,7 +78,7 @@ class _Views:
         self._scorer = scorer
         self._settings = settings
         self._slots = threading.BoundedSemaphore(settings.threads)
-        self._counters = Metrics()
+        self._counters = Metrics(DailyBudget.of(settings))
 
     def score(self) -> Response:
         body = read_json(request.get_data(cache=False))
@@ -81,6 +89,9 @@ class _Views:
         try:
             with self._counters.track():
                 result = call.run(self._scorer)
+        except OverBudget:
+            self._counters.over_budget.inc()
+            raise
         finally:
             self._slots.release()
         self._counters.count(result)

@@ -12,6 +12,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.errors import ScorerError
+from pipeline.forecast import Forecast
 from pipeline.records import ActivationRecord
 from pipeline.result import ScoreResult
 from pipeline.settings import Settings
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ActivationRecord",
+    "Forecast",
     "ScoreResult",
     "Scorer",
     "ScorerError",
@@ -31,6 +33,7 @@ __all__ = [
     "Simulation",
     "Simulator",
     "Usage",
+    "forecast",
     "score",
     "score_many",
 ]
@@ -43,6 +46,8 @@ def score(
     simulator: Simulator | Literal["auto", "quote", "echo", "logprobs"] | None = "auto",
     tolerance: float = 0.05,
     max_llm_tokens: int | None = None,
+    max_cost_usd: float | None = None,
+    on_budget: Literal["refuse", "degrade"] | None = None,
     adjust: bool = True,
 ) -> ScoreResult:
     """Score how well an explanation explains a neuron.
@@ -57,8 +62,11 @@ def score(
         URL is set; "quote", "echo" or "logprobs": that endpoint, asked in this way; or any object
         with `Simulator`'s method.
     tolerance : half-width of the 90 % interval that counts as certain, in (0, 1].
-    max_llm_tokens : what this score may take at most. Where it is reached, the result is the best
-        estimate so far and its status "degraded".
+    max_llm_tokens, max_cost_usd : what this score may take at most, in tokens and in USD. Where it
+        is reached, the result is the best estimate so far and its status "degraded". A limit in USD
+        needs a price: where the model's is not known, nothing is asked.
+    on_budget : what to do when the day's budget of the settings is gone: "refuse" raises
+        `OverBudget`, "degrade" gives the estimate without the LLM; None: as the settings have it.
     adjust : take off what an explanation earns that names the token and misses its context.
 
     Returns
@@ -68,6 +76,7 @@ def score(
     Raises
     ------
     InvalidRequest : naming the field and the remedy.
+    OverBudget : if the day's budget is gone and nothing was spent on this score.
     """
     return _default_scorer().score(
         explanation,
@@ -75,20 +84,56 @@ def score(
         simulator=simulator,
         tolerance=tolerance,
         max_llm_tokens=max_llm_tokens,
+        max_cost_usd=max_cost_usd,
+        on_budget=on_budget,
         adjust=adjust,
     )
 
 
-def score_many(requests: Iterable[Mapping[str, Any]], **options: Any) -> Iterator[ScoreResult]:
+def score_many(
+    requests: Iterable[Mapping[str, Any]],
+    *,
+    max_batch_llm_tokens: int | None = None,
+    max_batch_cost_usd: float | None = None,
+    **options: Any,
+) -> Iterator[ScoreResult]:
     """Score requests in order, each ``{"explanation": ..., "activations": ...}``.
 
     Explanations of one neuron should follow one another: its records are then embedded once.
 
     Parameters
     ----------
-    options : the keyword arguments of `score`, for all requests.
+    max_batch_llm_tokens, max_batch_cost_usd : what all requests together may take; those that come
+        after the end of it are answered without the LLM, with status "degraded".
+    options : the keyword arguments of `score`, for all requests; its budgets are for each request.
     """
-    return _default_scorer().score_many(requests, **options)
+    return _default_scorer().score_many(
+        requests,
+        max_batch_llm_tokens=max_batch_llm_tokens,
+        max_batch_cost_usd=max_batch_cost_usd,
+        **options,
+    )
+
+
+def forecast(
+    requests: Iterable[Mapping[str, Any]],
+    *,
+    simulator: Simulator | Literal["auto", "quote", "echo", "logprobs"] | None = "auto",
+    tolerance: float = 0.05,
+) -> Forecast:
+    """Say what `score_many` would take, in tokens and USD; nothing is sent.
+
+    Parameters
+    ----------
+    requests, simulator, tolerance : as for `score_many`. Budgets are left out of account: a
+        forecast is there to choose them.
+
+    Returns
+    -------
+    Forecast : `expected` by the gate's plan of records for this tolerance; `worst` with every
+        record simulated and asked about twice. Texts that the cache knows count nothing.
+    """
+    return _default_scorer().forecast(requests, simulator=simulator, tolerance=tolerance)
 
 
 _default: list[Scorer] = []

@@ -2,8 +2,9 @@
 
 A row is written as soon as an answer arrives, before anyone tries to read it. Answers of no use at
 all (refusals, garbage) are kept as well, but marked as rejected and never served again: else one
-bad answer would bar its question for ever. The cache is a convenience: whatever is wrong with the
-file is logged, and the score goes on without it.
+bad answer would bar its question for ever. What an answer says of each text is kept beside it, so
+that a text is not paid for again where it is asked about in other company. The cache is a
+convenience: whatever is wrong with the file is logged, and the score goes on without it.
 """
 
 from __future__ import annotations
@@ -12,16 +13,18 @@ import hashlib
 import json
 import logging
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 _log = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
+
 _WRITE_AHEAD = "PRAGMA journal_mode = WAL"
-_TABLE = """
+_ANSWERS = """
 CREATE TABLE IF NOT EXISTS answers (
     id INTEGER PRIMARY KEY,
     key TEXT NOT NULL,
@@ -32,14 +35,34 @@ CREATE TABLE IF NOT EXISTS answers (
     received TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')),
     rejected INTEGER NOT NULL DEFAULT 0
 )"""
-_INDEX = "CREATE INDEX IF NOT EXISTS answers_by_key ON answers (key)"
+_LATER_COLUMNS = {
+    "endpoint": "TEXT NOT NULL DEFAULT ''",
+    "model": "TEXT NOT NULL DEFAULT ''",
+    "prompt_version": "TEXT NOT NULL DEFAULT ''",
+    "cost_usd": "REAL",
+}
+_TEXTS = """
+CREATE TABLE IF NOT EXISTS texts (
+    key TEXT PRIMARY KEY,
+    content TEXT NOT NULL,
+    answer INTEGER NOT NULL
+) WITHOUT ROWID"""
+_INDICES = (
+    "CREATE INDEX IF NOT EXISTS answers_by_key ON answers (key)",
+    "CREATE INDEX IF NOT EXISTS texts_by_answer ON texts (answer)",
+)
 _SELECT = """
 SELECT content, finish_reason, prompt_tokens, completion_tokens FROM answers
 WHERE key = ? AND NOT rejected ORDER BY id DESC LIMIT 1"""
 _INSERT = """
-INSERT INTO answers (key, content, finish_reason, prompt_tokens, completion_tokens)
-VALUES (?, ?, ?, ?, ?)"""
+INSERT INTO answers (key, content, finish_reason, prompt_tokens, completion_tokens,
+    endpoint, model, prompt_version, cost_usd)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _REJECT = "UPDATE answers SET rejected = 1 WHERE key = ?"
+_SELECT_TEXT = "SELECT content FROM texts WHERE key = ?"
+_INSERT_TEXT = """
+INSERT OR REPLACE INTO texts (key, content, answer)
+SELECT ?, ?, id FROM answers WHERE key = ? ORDER BY id DESC LIMIT 1"""
 _SECONDS_TO_WAIT = 10.0
 
 
@@ -53,6 +76,19 @@ class RawAnswer:
     completion_tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Who is asked, and in which wording; empty where it is not known."""
+
+    endpoint: str = ""
+    model: str = ""
+    prompt_version: str = ""
+
+    def text_key(self, explanation: str, subject: str) -> str:
+        """SHA-256 over what decides the answer for one text, whatever it is asked together with."""
+        return _digest([*astuple(self), explanation, subject])
+
+
 def answer_key(
     endpoint: str,
     model: str,
@@ -61,7 +97,12 @@ def answer_key(
     attempt: int,
 ) -> str:
     """SHA-256 over all that decides what is asked of whom."""
-    question = [endpoint, model, prompt_version, [dict(message) for message in messages], attempt]
+    return _digest(
+        [endpoint, model, prompt_version, [dict(message) for message in messages], attempt]
+    )
+
+
+def _digest(question: object) -> str:
     return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
 
 
@@ -74,29 +115,61 @@ class AnswerCache:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        for statement in (_WRITE_AHEAD, _TABLE, _INDEX):
-            self._execute("prepare", statement)
+        self._run("prepare", _prepare)
 
     def get(self, key: str) -> RawAnswer | None:
         """The latest answer that was not rejected."""
-        row = self._execute("read", _SELECT, key)
+        row = self._run("read", lambda db: db.execute(_SELECT, (key,)).fetchone())
         return None if row is None else RawAnswer(*row)
 
-    def put(self, key: str, answer: RawAnswer) -> None:
+    def put(
+        self,
+        key: str,
+        answer: RawAnswer,
+        source: Source | None = None,
+        cost_usd: float | None = None,
+    ) -> None:
         """Add an answer; those that the question had before stay in the file."""
-        self._execute("write", _INSERT, key, *astuple(answer))
+        row = (key, *astuple(answer), *astuple(source or Source()), cost_usd)
+        self._run("write", lambda db: db.execute(_INSERT, row))
 
     def reject(self, key: str) -> None:
         """Keep the answers to this question, but serve them no more."""
-        self._execute("write", _REJECT, key)
+        self._run("write", lambda db: db.execute(_REJECT, (key,)))
 
-    def _execute(self, purpose: str, statement: str, *arguments: object) -> tuple[Any, ...] | None:
-        """The first row of the result; what fails is logged and left out."""
+    def get_texts(self, keys: Sequence[str]) -> dict[str, str]:
+        """What is known of each text, by `Source.text_key`; unknown ones are left out."""
+
+        def read(db: sqlite3.Connection) -> dict[str, str]:
+            rows = ((key, db.execute(_SELECT_TEXT, (key,)).fetchone()) for key in keys)
+            return {key: row[0] for key, row in rows if row}
+
+        return self._run("read", read) or {}
+
+    def put_texts(self, answer: str, contents: Mapping[str, str]) -> None:
+        """Keep what the answer with this `answer_key` says of each text."""
+        rows = [(key, content, answer) for key, content in contents.items()]
+        self._run("write", lambda db: db.executemany(_INSERT_TEXT, rows))
+
+    def _run(self, purpose: str, work: Callable[[sqlite3.Connection], _T]) -> _T | None:
+        """Do it in one transaction; what fails is logged and left out."""
         try:
             with closing(sqlite3.connect(self._path, timeout=_SECONDS_TO_WAIT)) as db, db:
-                row: tuple[Any, ...] | None = db.execute(statement, arguments).fetchone()
-                return row
+                return work(db)
         # Values that SQLite cannot hold, such as lone surrogates, are no errors of its own.
         except (sqlite3.Error, ValueError, OverflowError) as error:
             _log.warning("cannot %s the answer cache %s: %s", purpose, self._path, error)
             return None
+
+
+def _prepare(db: sqlite3.Connection) -> None:
+    db.execute(_WRITE_AHEAD)
+    # Another process may be adding the same columns.
+    db.execute("BEGIN IMMEDIATE")
+    db.execute(_ANSWERS)
+    there = {row[1] for row in db.execute("PRAGMA table_info(answers)")}
+    for name, kind in _LATER_COLUMNS.items():
+        if name not in there:
+            db.execute(f"ALTER TABLE answers ADD COLUMN {name} {kind}")
+    for statement in (_TEXTS, *_INDICES):
+        db.execute(statement)

@@ -1,4 +1,4 @@
-"""The command `neuron-scorer`: a demo, one score from a file, or the server."""
+"""The command `neuron-scorer`: a demo, scores from a file, the server, or a look into the cache."""
 
 from __future__ import annotations
 
@@ -7,20 +7,32 @@ import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import __version__
+from pipeline import __version__, cli_cache
+from pipeline.batch import batch_budget, naming
 from pipeline.errors import ScorerError
 from pipeline.examples import load_examples
+from pipeline.forecast import Forecast
 from pipeline.simulation import MAX_STRENGTH
-from pipeline.wire import ScoreCall, read_json
+from pipeline.wire import ScoreCall, read_requests
 
 if TYPE_CHECKING:
     from pipeline.result import ScoreResult
     from pipeline.scorer import Scorer
 
 _DEMO_TEXTS = 4
+_OPTIONS = (
+    "tolerance",
+    "max_llm_tokens",
+    "max_cost_usd",
+    "on_budget",
+    "adjust",
+    "llm",
+    "explain",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,10 +61,27 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="score the built-in examples")
     demo.set_defaults(run=_demo)
 
-    score = commands.add_parser("score", help="score one request, print the JSON answer")
-    score.add_argument("request", help="file with the JSON of POST /score, or - for stdin")
+    score = commands.add_parser("score", help="score requests, print one JSON answer a line")
+    score.add_argument(
+        "request",
+        help="file with the JSON of POST /score, or - for stdin; an array of such requests, or one "
+        "a line, is a batch",
+    )
+    score.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the expected and the worst cost in place of scores; nothing is sent",
+    )
     score.add_argument("--tolerance", type=float, help="half-width of the interval that will do")
-    score.add_argument("--max-llm-tokens", type=int, metavar="N", help="budget of this score")
+    score.add_argument("--max-llm-tokens", type=int, metavar="N", help="budget of each score")
+    score.add_argument("--max-cost-usd", type=float, metavar="USD", help="budget of each score")
+    score.add_argument(
+        "--max-batch-llm-tokens", type=int, metavar="N", help="budget of all scores together"
+    )
+    score.add_argument(
+        "--max-batch-cost-usd", type=float, metavar="USD", help="budget of all scores together"
+    )
+    score.add_argument("--on-budget", choices=("refuse", "degrade"), help="if the day's is gone")
     score.add_argument("--no-adjust", action="store_const", const=False, dest="adjust")
     score.add_argument(
         "--explain",
@@ -66,20 +95,48 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", help="run the HTTP server, set up by the environment")
     serve.set_defaults(run=_serve)
+
+    cache = commands.add_parser("cache", help="show, export or prune the LLM answers that are kept")
+    cli_cache.add_commands(cache)
     return parser
 
 
 def _score(args: argparse.Namespace) -> None:
     file = args.request
-    body = read_json(sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes())
-    if isinstance(body, Mapping):
-        options = ("tolerance", "max_llm_tokens", "adjust", "llm", "explain")
-        given = {name: getattr(args, name) for name in options}
-        body = {**body, **{name: value for name, value in given.items() if value is not None}}
-    call = ScoreCall.parse(body)
+    bodies = read_requests(sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes())
+    batch = batch_budget(args.max_batch_llm_tokens, args.max_batch_cost_usd)
+    calls = []
+    for index, body in enumerate(bodies):
+        with _naming(index, len(bodies)):
+            calls.append(ScoreCall.parse(_with_options(body, args)))
     with _scorer() as scorer:
-        result = call.run(scorer)
-    print(json.dumps(result.to_dict(explain=call.explain), allow_nan=False))
+        if args.dry_run:
+            print(_forecast(calls, scorer))
+            return
+        for index, call in enumerate(calls):
+            with _naming(index, len(calls)):
+                result = call.run(scorer, [batch])
+            # At once: who reads along has what is done, whatever becomes of the rest.
+            print(json.dumps(result.to_dict(explain=call.explain), allow_nan=False), flush=True)
+
+
+def _with_options(body: object, args: argparse.Namespace) -> object:
+    if not isinstance(body, Mapping):
+        return body
+    given = {name: getattr(args, name) for name in _OPTIONS}
+    return {**body, **{name: value for name, value in given.items() if value is not None}}
+
+
+def _forecast(calls: Sequence[ScoreCall], scorer: Scorer) -> Forecast:
+    total = Forecast()
+    for index, call in enumerate(calls):
+        with _naming(index, len(calls)):
+            total += call.forecast(scorer)
+    return total
+
+
+def _naming(index: int, requests: int) -> AbstractContextManager[None]:
+    return naming(index) if requests > 1 else nullcontext()
 
 
 def _demo(args: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@
     │   └── RequestTooLarge      413
     ├── Unauthorised             401
     ├── Busy                     429  says when to come back
+    │   └── OverBudget           429  the day's budget is gone
     ├── ConfigurationError       500  a setting or a shipped artefact is wrong
     └── SimulatorError           502  the LLM stage failed; `score` degrades instead of raising it
 """
@@ -64,7 +65,7 @@ class Unauthorised(ScorerError):
 
 
 class Busy(ScorerError):
-    """All workers are taken; `retry_after` is in seconds."""
+    """The request has to wait; `retry_after` is in seconds."""
 
     status = 429
     code = "busy"
@@ -72,6 +73,12 @@ class Busy(ScorerError):
     def __init__(self, message: str, retry_after: int = 1) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class OverBudget(Busy):
+    """What may be spent on the LLM today is spent; `retry_after` ends with the day."""
+
+    code = "over_budget"
 
 
 class ConfigurationError(ScorerError):

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from pipeline.errors import SimulatorError
+from pipeline.ledger import DailyBudget
 from pipeline.result import ScoreResult
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
 
 class Metrics:
-    """Counters of one app, in a registry of their own so that several apps can share a process."""
+    """Counters of one app, in a registry of their own so that several apps can share a process.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    day : the budget whose rest is shown; None: there is none.
+    """
+
+    def __init__(self, day: DailyBudget | None = None) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "neuron_scorer_http_requests",
@@ -51,6 +60,25 @@ class Metrics:
             "Scores that used an LLM whose price is not known.",
             registry=self.registry,
         )
+        self.over_budget = Counter(
+            "neuron_scorer_over_budget",
+            "Scores that the end of the day's budget refused.",
+            registry=self.registry,
+        )
+        if day is not None:
+            self._show_left(day)
+
+    def _show_left(self, day: DailyBudget) -> None:
+        """Gauges that ask the file, which other processes spend from as well."""
+        for unit, limited in (("tokens", day.limit.tokens), ("cost_usd", day.limit.cost_usd)):
+            if limited is None:
+                continue
+            gauge = Gauge(
+                f"neuron_scorer_budget_left_{unit}",
+                "What is neither spent nor held back of today's LLM budget.",
+                registry=self.registry,
+            )
+            gauge.set_function(partial(_left, day, unit))
 
     @contextmanager
     def track(self) -> Iterator[None]:
@@ -72,3 +100,10 @@ class Metrics:
     def render(self) -> bytes:
         """All of it, in the Prometheus text format."""
         return generate_latest(self.registry)
+
+
+def _left(day: DailyBudget, unit: str) -> float:
+    try:
+        return float(getattr(day.left(), unit))
+    except SimulatorError:
+        return math.nan

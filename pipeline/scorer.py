@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, Self, get_args
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal, Self
 
-from pipeline.errors import InvalidRequest
+from pipeline.batch import asked, batch_budget, naming
+from pipeline.budget import Allowance, Budget, Limit, limited
+from pipeline.forecast import Forecast
+from pipeline.ledger import DailyBudget
+from pipeline.models import STAGE_TWO_OFF, Models
+from pipeline.options import OnBudget, SimulatorChoice, check_options
 from pipeline.records import Request
 from pipeline.result import ScoreResult
 from pipeline.scoring import score_records
-from pipeline.settings import Settings, SimulatorName
-from pipeline.simulation import Simulator
+from pipeline.settings import Settings
 from stages.adjust import adjust_for_context
-from stages.cheap import HEAD_PATH, CheapPrediction, CheapPredictor
+from stages.cheap import CheapPrediction
 from stages.combine import combine
 from stages.contrast import find_contrasts
-from stages.embedding import MiniLM
-from stages.encoding import TextEncoder
 from stages.evidence import evidence_of
-from stages.gate import GATE_PATH, Gate
-from stages.head import Head
-from stages.named import Simulators
-from stages.observation import Observer
-from stages.reader import READER_PATH, Reader
-from stages.rounds import Simulated, simulate_rounds
+from stages.rounds import Simulated, forecast_rounds, simulate_rounds
 
-SimulatorChoice = Simulator | Literal["auto"] | SimulatorName | None
-
-_NAMES = ("auto", *get_args(SimulatorName))
-
-_STAGE_TWO_OFF = (
-    "stage two is off: no LLM is configured; set OPENAI_API_KEY or OPENAI_BASE_URL, "
-    "or pass a simulator"
-)
+__all__ = ["Scorer", "SimulatorChoice"]
 
 
 class Scorer:
@@ -51,7 +39,7 @@ class Scorer:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings.from_environment()
-        self._models = _Models(self.settings)
+        self._models = Models(self.settings)
 
     def score(
         self,
@@ -61,22 +49,35 @@ class Scorer:
         simulator: SimulatorChoice = "auto",
         tolerance: float = 0.05,
         max_llm_tokens: int | None = None,
+        max_cost_usd: float | None = None,
+        on_budget: OnBudget = None,
         adjust: bool = True,
+        budgets: Sequence[Budget] = (),
     ) -> ScoreResult:
-        """Score one explanation; `pipeline.score` documents the arguments."""
-        _check_options(simulator, tolerance, max_llm_tokens)
+        """Score one explanation; `pipeline.score` documents the arguments.
+
+        Parameters
+        ----------
+        budgets : further budgets to keep, such as one that a batch shares.
+        """
+        check_options(simulator, tolerance, on_budget)
+        own = Limit(max_llm_tokens, max_cost_usd)
+        own.check()
         request = Request.parse(explanation, activations, self.settings.limits)
         models = self._models.load()
         cheap = models.predictor.predict(request)
         if reason := _why_undefined(request):
             return _undefined(cheap, reason)
         prior = models.gate.estimate(cheap)
-        llm = _llm(simulator, models.simulators)
+        llm, day = models.chosen(simulator)
+        kept = limited(Allowance(own), *budgets, day)
         done = (
             Simulated()
             if llm is None
-            else simulate_rounds(request, models.gate, prior, llm, tolerance, max_llm_tokens)
+            else simulate_rounds(request, models.gate, prior, llm, tolerance, kept)
         )
+        if (on_budget or self.settings.on_budget) == "refuse":
+            _refuse_unpaid(done, day)
         raw = combine(request, cheap.strengths, done.values, prior, models.gate.constants)
         strengths = [done.values.get(i, guess) for i, guess in enumerate(cheap.strengths)]
         adjustment = (
@@ -90,27 +91,59 @@ class Scorer:
             interval=models.gate.interval(prior, raw, len(done.values), len(strengths)),
             route=_route(len(done.values), len(strengths)),
             status="degraded" if done.trouble else "ok",
-            reason=done.trouble or (_STAGE_TWO_OFF if simulator == "auto" and not llm else None),
+            reason=done.trouble or (STAGE_TWO_OFF if simulator == "auto" and not llm else None),
             adjustment=adjustment,
             usage=done.usage,
             simulations=score_records(request.records, strengths, done.distributions),
             evidence=evidence_of(cheap, done.values, models.predictor.head),
         )
 
-    def score_many(self, requests: Iterable[Any], **options: Any) -> Iterator[ScoreResult]:
+    def score_many(
+        self,
+        requests: Iterable[Any],
+        *,
+        max_batch_llm_tokens: int | None = None,
+        max_batch_cost_usd: float | None = None,
+        **options: Any,
+    ) -> Iterator[ScoreResult]:
         """Score requests in order, one at a time; `pipeline.score_many` documents it."""
+        batch = batch_budget(max_batch_llm_tokens, max_batch_cost_usd)
         for index, raw in enumerate(requests):
-            if not isinstance(raw, Mapping):
-                raise InvalidRequest(
-                    "expected an object with 'explanation' and 'activations', "
-                    f"found {type(raw).__name__}",
-                    f"requests[{index}]",
-                )
-            try:
-                result = self.score(raw.get("explanation"), raw.get("activations"), **options)
-            except InvalidRequest as error:
-                raise error.inside(f"requests[{index}]") from None
+            with naming(index):
+                result = self.score(*asked(raw), budgets=[batch], **options)
             yield result
+
+    def forecast(
+        self,
+        requests: Iterable[Any],
+        *,
+        simulator: SimulatorChoice = "auto",
+        tolerance: float = 0.05,
+    ) -> Forecast:
+        """What scoring would take; `pipeline.forecast` documents it."""
+        total = Forecast()
+        for index, raw in enumerate(requests):
+            with naming(index):
+                total += self.forecast_one(*asked(raw), simulator=simulator, tolerance=tolerance)
+        return total
+
+    def forecast_one(
+        self,
+        explanation: object,
+        activations: object,
+        *,
+        simulator: SimulatorChoice = "auto",
+        tolerance: float = 0.05,
+    ) -> Forecast:
+        """What one score would take."""
+        check_options(simulator, tolerance)
+        request = Request.parse(explanation, activations, self.settings.limits)
+        models = self._models.load()
+        llm, _ = models.chosen(simulator)
+        if llm is None or _why_undefined(request):
+            return Forecast(requests=1, records=len(request.records))
+        prior = models.gate.estimate(models.predictor.predict(request))
+        return forecast_rounds(request, models.gate, prior, llm, tolerance)
 
     def load(self) -> None:
         """Load the encoder and the weights now, not with the first score."""
@@ -128,66 +161,10 @@ class Scorer:
         self.close()
 
 
-class _Models:
-    """What a scorer loads once, on first use."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._loading = threading.Lock()
-        self._loaded: _Loaded | None = None
-
-    def load(self) -> _Loaded:
-        with self._loading:
-            if self._loaded is None:
-                encoder = MiniLM(self._settings.encoder)
-                self._loaded = _Loaded(
-                    CheapPredictor(
-                        Observer(TextEncoder(encoder)),
-                        Head.load(HEAD_PATH),
-                        Reader.load(READER_PATH, encoder),
-                    ),
-                    Gate.load(GATE_PATH),
-                    Simulators(self._settings),
-                )
-            return self._loaded
-
-    def close(self) -> None:
-        with self._loading:
-            if self._loaded:
-                self._loaded.simulators.close()
-
-
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    predictor: CheapPredictor
-    gate: Gate
-    simulators: Simulators
-
-
-def _check_options(
-    simulator: SimulatorChoice, tolerance: float, max_llm_tokens: int | None
-) -> None:
-    if not (simulator is None or simulator in _NAMES or isinstance(simulator, Simulator)):
-        raise InvalidRequest(
-            f"{simulator!r:.80} is neither None nor one of {', '.join(_NAMES)} and has no method "
-            "`simulate`; a model's name belongs into the setting SIMULATOR_MODEL",
-            "simulator",
-        )
-    if not 0.0 < tolerance <= 1.0:
-        raise InvalidRequest(f"{tolerance} is not in (0, 1]", "tolerance")
-    if max_llm_tokens is not None and max_llm_tokens < 0:
-        raise InvalidRequest(f"{max_llm_tokens} is negative", "max_llm_tokens")
-
-
-def _llm(choice: SimulatorChoice, simulators: Simulators) -> Simulator | None:
-    """What was chosen; "auto" goes without where the settings name no endpoint."""
-    if not isinstance(choice, str):
-        return choice
-    if choice == "auto":
-        return simulators.default
-    if found := simulators.named(choice):
-        return found
-    raise InvalidRequest(_STAGE_TWO_OFF, "simulator")
+def _refuse_unpaid(done: Simulated, day: DailyBudget | None) -> None:
+    """Refuse what the day's budget ended; what was paid for is not thrown away."""
+    if day and done.ended is day and not done.usage.calls:
+        raise day.refusal()
 
 
 def _why_undefined(request: Request) -> str | None:

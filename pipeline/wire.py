@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import UnionType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+from pipeline.budget import MOST_USD
 from pipeline.errors import InvalidRequest
 
 if TYPE_CHECKING:
+    from pipeline.budget import Budget
+    from pipeline.forecast import Forecast
     from pipeline.result import ScoreResult
     from pipeline.scorer import Scorer
 
@@ -23,7 +26,8 @@ class ScoreCall:
     ----------
     explanation, activations : as sent; None where missing.
     tolerance : half-width of the 90 % interval that counts as certain, in (0, 1].
-    max_llm_tokens : budget of this score, ≥ 0; None: no limit.
+    max_llm_tokens, max_cost_usd : budgets of this score, ≥ 0; None: no limit.
+    on_budget : "refuse" or "degrade" when the day's budget is gone; None: as the settings have it.
     adjust : take off what the explanation's disregard of the context earns it.
     llm : False: never call the LLM.
     explain : answer with the evidence for the strongest tokens, too.
@@ -33,6 +37,8 @@ class ScoreCall:
     activations: object
     tolerance: float = 0.05
     max_llm_tokens: int | None = None
+    max_cost_usd: float | None = None
+    on_budget: Literal["refuse", "degrade"] | None = None
     adjust: bool = True
     llm: bool = True
     explain: bool = False
@@ -54,21 +60,54 @@ class ScoreCall:
         budget = call.max_llm_tokens
         if budget is not None and (not _is_a(int, budget) or budget < 0):
             raise InvalidRequest("expected a whole number of at least 0, or null", "max_llm_tokens")
+        cost = call.max_cost_usd
+        if cost is not None and (not _is_a(int | float, cost) or not 0 <= cost <= MOST_USD):
+            raise InvalidRequest("expected a number from 0 to 1e9, or null", "max_cost_usd")
+        if call.on_budget not in (None, "refuse", "degrade"):
+            raise InvalidRequest('expected "refuse", "degrade" or null', "on_budget")
         for name in ("adjust", "llm", "explain"):
             if not isinstance(getattr(call, name), bool):
                 raise InvalidRequest("expected true or false", name)
         return call
 
-    def run(self, scorer: Scorer) -> ScoreResult:
-        """Score it."""
+    def run(self, scorer: Scorer, budgets: Sequence[Budget] = ()) -> ScoreResult:
+        """Score it; `budgets` are those that it shares with others."""
         return scorer.score(
             self.explanation,
             self.activations,
             simulator="auto" if self.llm else None,
             tolerance=self.tolerance,
             max_llm_tokens=self.max_llm_tokens,
+            max_cost_usd=self.max_cost_usd,
+            on_budget=self.on_budget,
             adjust=self.adjust,
+            budgets=budgets,
         )
+
+    def forecast(self, scorer: Scorer) -> Forecast:
+        """What it would take."""
+        return scorer.forecast_one(
+            self.explanation,
+            self.activations,
+            simulator="auto" if self.llm else None,
+            tolerance=self.tolerance,
+        )
+
+
+def read_requests(body: bytes) -> list[Any]:
+    """Read one request, a JSON array of requests, or JSON Lines with one a line.
+
+    Raises
+    ------
+    InvalidRequest : for what `read_json` refuses, and where there is no request.
+    """
+    lines = [line for line in body.split(b"\n") if line.strip()]
+    if len(lines) > 1 and lines[0].rstrip().endswith(b"}"):
+        return [read_json(line) for line in lines]
+    found = read_json(body)
+    if found == []:
+        raise InvalidRequest("expected a JSON object with 'explanation' and 'activations'")
+    return found if isinstance(found, list) else [found]
 
 
 def read_json(body: bytes) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.cache import AnswerCache, RawAnswer, answer_key
+from pipeline.cache import AnswerCache, RawAnswer, Source, answer_key
 from pipeline.simulation import Usage
 from stages.endpoint import Endpoint
 from stages.prices import Price
@@ -46,23 +46,44 @@ class Asker:
         ------
         SimulatorError : see `Endpoint.ask`.
         """
-        endpoint = self.endpoint
-        key = answer_key(endpoint.url, endpoint.model, version, question.messages, attempt)
-        if self.cache and (cached := self.cache.get(key)):
-            return Reply(key, cached, Usage(cached_calls=1))
-        answer = endpoint.ask(question)
+        if known := self.known(question, version, attempt):
+            return known
+        key = self._key(question, version, attempt)
+        answer = self.endpoint.ask(question)
+        usage = self._usage(answer, question)
         if self.cache:
-            self.cache.put(key, answer)
-        return Reply(key, answer, self._usage(answer, question))
+            self.cache.put(key, answer, self.source(version), usage.cost_usd)
+        return Reply(key, answer, usage)
+
+    def known(self, question: Question, version: str, attempt: int = 0) -> Reply | None:
+        """What the cache would answer, if it can; see `ask`."""
+        if not self.cache:
+            return None
+        key = self._key(question, version, attempt)
+        answer = self.cache.get(key)
+        return Reply(key, answer, Usage(cached_calls=1)) if answer else None
 
     def reject(self, reply: Reply) -> None:
         """Keep an answer that is of no use, but serve it no more."""
         if self.cache:
             self.cache.reject(reply.key)
 
+    def source(self, version: str) -> Source:
+        """Who is asked, with this version of the prompt."""
+        return Source(self.endpoint.url, self.endpoint.model, version)
+
+    def priced(self, prompt_tokens: int, completion_tokens: int, calls: int) -> Usage:
+        """So many tokens with what they cost: without a price None, unless nothing is asked."""
+        unpriced = None if calls else 0.0
+        cost = self.price.cost(prompt_tokens, completion_tokens) if self.price else unpriced
+        return Usage(prompt_tokens, completion_tokens, calls, cost_usd=cost)
+
+    def _key(self, question: Question, version: str, attempt: int) -> str:
+        endpoint = self.endpoint
+        return answer_key(endpoint.url, endpoint.model, version, question.messages, attempt)
+
     def _usage(self, answer: RawAnswer, question: Question) -> Usage:
         # An endpoint that reports nothing must not slip through the caller's budget.
-        prompt_tokens = answer.prompt_tokens or tokens_of(question.written)
+        prompt_tokens = answer.prompt_tokens or question.most_tokens
         completion_tokens = answer.completion_tokens or tokens_of(answer.content or "")
-        cost = self.price.cost(prompt_tokens, completion_tokens) if self.price else None
-        return Usage(prompt_tokens, completion_tokens, calls=1, cost_usd=cost)
+        return self.priced(prompt_tokens, completion_tokens, calls=1)

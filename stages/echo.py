@@ -83,6 +83,7 @@ class Echoing:
     texts_per_request: int = 1
     attempts: int = 2
     version: str = "echo-1"
+    bytes_per_token: float = 3.7  # o200k_base, on the built-in examples
 
     def question(
         self, explanation: str, texts: Sequence[TokenizedText], rejected: Sequence[str] = ()
@@ -97,8 +98,7 @@ class Echoing:
         asked = _question(shown(explanation), list(map(shown, tokens)))
         if rejected:
             asked += f"\nA former answer could not be used: {rejected[0]}"
-        answer = _filled([(token, int(MAX_STRENGTH)) for token in tokens])
-        limit = _ANSWER_TOKENS + int(_ANSWER_TOKENS_PER_TOKEN * tokens_of(answer))
+        limit = _ANSWER_TOKENS + int(_ANSWER_TOKENS_PER_TOKEN * self.typical_answer(texts))
         return Chat([*chat, {"role": "user", "content": asked}], _SCHEMA, limit)
 
     def read(self, content: str, texts: Sequence[TokenizedText]) -> list[FloatArray | str]:
@@ -110,6 +110,16 @@ class Echoing:
             return [_place(items, text)]
         except Mismatch as problem:
             return [str(problem)]
+
+    def subject(self, text: TokenizedText) -> str:
+        return json.dumps(text.pieces)
+
+    def typical_answer(self, texts: Sequence[TokenizedText]) -> int:
+        (text,) = texts
+        return tokens_of(_filled([(token, int(MAX_STRENGTH)) for token in text.pieces if token]))
+
+    def parts(self, content: str, n_texts: int) -> Mapping[int, str]:  # noqa: ARG002
+        return {0: content}
 
 
 def _place(items: Sequence[Mapping[str, Any]], text: TokenizedText) -> FloatArray:

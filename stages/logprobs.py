@@ -9,10 +9,11 @@ from dataclasses import replace
 
 from pipeline.errors import SimulatorError
 from pipeline.simulation import Simulation, Usage
-from stages.asker import Asker
+from stages.asker import Asker, Reply
 from stages.endpoint import NotServed
 from stages.odds import WeighedText
-from stages.question import Prompt, tokens_of
+from stages.prices import Price
+from stages.question import Prompt
 from stages.simulator import LLMSimulator
 from stages.unknowns import NOT_ECHOED, Unknowns
 from stages.word_digits import WordDigits
@@ -44,6 +45,11 @@ class LogprobsSimulator:
         self._echoes: bool | None = None
         self._probing = threading.Lock()
 
+    @property
+    def price(self) -> Price | None:
+        """What the model's tokens cost, where that is known."""
+        return self._asker.price
+
     def simulate(self, explanation: str, texts: Sequence[Sequence[str]]) -> Simulation:
         """Guess the strength on every token; see `pipeline.simulation.Simulator`.
 
@@ -67,13 +73,15 @@ class LogprobsSimulator:
             raise SimulatorError(str(error), usage + error.usage) from None
         return replace(simulation, usage=usage + simulation.usage)
 
-    def worst_case_tokens(self, explanation: str, texts: Sequence[Sequence[str]]) -> int:
-        """Tokens that `simulate` may take at most; see `LLMSimulator.worst_case_tokens`."""
-        at_once = self._at_once.worst_case_tokens(explanation, texts)
-        by_word = self._by_word.worst_case_tokens(explanation, texts)
-        if self._echoes is None:
-            return tokens_of(_PROBE.text) + _PROBE.limit + max(at_once, by_word)
-        return at_once if self._echoes else by_word
+    def worst_case(self, explanation: str, texts: Sequence[Sequence[str]]) -> Usage:
+        """What `simulate` may take at most; see `LLMSimulator.worst_case`."""
+        cases = [way.worst_case(explanation, texts) for way in self._ways()]
+        return self._probe_case() + self._dearest(cases)
+
+    def typical_case(self, explanation: str, texts: Sequence[Sequence[str]]) -> Usage:
+        """What `simulate` takes as a rule, by the dearer way until it is known which it will be."""
+        cases = [way.typical_case(explanation, texts) for way in self._ways()]
+        return self._probe_case() + self._dearest(cases)
 
     def close(self) -> None:
         """Close the connections to the endpoint; a later call opens them again."""
@@ -91,8 +99,34 @@ class LogprobsSimulator:
                 usage = Usage()
                 _log.info("no log probabilities of prompts: %s", refusal)
             else:
-                answer = WeighedText.read(reply.answer.content or "{}")
-                self._echoes = answer.data.count(b"\t") == _PROBE.text.count("\t")
+                self._echoes = _repeats(reply)
                 usage = reply.usage
             _log.info("strengths %s", "all at once" if self._echoes else "word by word")
             return usage
+
+    def _ways(self) -> Sequence[LLMSimulator]:
+        """Those by which texts may be asked about, as far as is known before the probe."""
+        echoes = self._echoes
+        if echoes is None and (reply := self._asker.known(_PROBE, _PROBE_VERSION)):
+            echoes = _repeats(reply)
+        if echoes is None:
+            return self._at_once, self._by_word
+        return (self._at_once,) if echoes else (self._by_word,)
+
+    def _probe_case(self) -> Usage:
+        if self._echoes is not None or self._asker.known(_PROBE, _PROBE_VERSION):
+            return Usage()
+        return self._asker.priced(_PROBE.most_tokens, _PROBE.limit, calls=1)
+
+    def _dearest(self, cases: Sequence[Usage]) -> Usage:
+        """At least as much as any of them, in each kind of tokens."""
+        return self._asker.priced(
+            max(case.prompt_tokens for case in cases),
+            max(case.completion_tokens for case in cases),
+            max(case.calls for case in cases),
+        )
+
+
+def _repeats(reply: Reply) -> bool:
+    answer = WeighedText.read(reply.answer.content or "")
+    return answer.data.count(b"\t") == _PROBE.text.count("\t")

@@ -73,7 +73,7 @@ def simulator_from(settings: Settings) -> NamedSimulator | None:
     Examples
     --------
     >>> simulator = simulator_from(Settings(openai_base_url="http://127.0.0.1:8080/v1"))
-    >>> simulator.worst_case_tokens("the word 'more'", [["no", " more"]]) < 2500
+    >>> simulator.worst_case("the word 'more'", [["no", " more"]]).total_tokens < 2500
     True
     """
     return Simulators(settings).default

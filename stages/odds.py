@@ -45,7 +45,9 @@ class WeighedText:
 
     @classmethod
     def read(cls, content: str) -> Self:
-        """Undo `write`."""
+        """Undo `write`; a model that wrote nothing leaves nothing to weigh."""
+        if not content:
+            return cls()
         kept = json.loads(content)
         return cls(kept["text"].encode(), kept["ends"], kept["odds"])
 

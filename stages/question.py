@@ -30,9 +30,14 @@ class Chat:
     odds: bool = False
 
     @property
-    def written(self) -> str:
-        """All of it, to reckon its size."""
-        return f"{self.messages}{json.dumps(self.schema)}"
+    def said(self) -> str:
+        """What the model reads without a doubt; endpoints count schemas or not."""
+        return "".join(message["content"] for message in self.messages)
+
+    @property
+    def most_tokens(self) -> int:
+        """Upper estimate of what it takes to read."""
+        return tokens_of(f"{self.messages}{json.dumps(self.schema)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +53,14 @@ class Prompt:
         return ({"prompt": self.text},)
 
     @property
-    def written(self) -> str:
+    def said(self) -> str:
         return self.text
+
+    @property
+    def most_tokens(self) -> int:
+        """Upper estimate of what it takes to read, with the mark that begins a text."""
+        # Around a tab, tokenizers make a token of every byte or two.
+        return tokens_of(self.text) + self.text.count("\t") + 1
 
 
 Question: TypeAlias = Chat | Prompt

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from pipeline.budget import Budget, Held, hold
 from pipeline.errors import SimulatorError
+from pipeline.forecast import Forecast
 from pipeline.records import Request
 from pipeline.simulation import (
     MAX_STRENGTH,
-    BudgetedSimulator,
     Distribution,
     FloatArray,
     Simulation,
@@ -20,6 +21,7 @@ from pipeline.simulation import (
     Usage,
 )
 from stages.gate import Estimate, Gate
+from stages.reckoning import typical_case, worst_case
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +33,14 @@ class Simulated:
     values : record → strengths 0-10, for the records that were simulated.
     trouble : why fewer records were simulated than were needed; None where none were missing.
     distributions : record → the distribution that its strengths are the means of, if there is one.
+    ended : the budget that was the reason for the trouble, if one was.
     """
 
     values: Mapping[int, FloatArray] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
     trouble: str | None = None
     distributions: Mapping[int, Distribution] = field(default_factory=dict)
+    ended: Budget | None = None
 
 
 def simulate_rounds(
@@ -45,14 +49,14 @@ def simulate_rounds(
     prior: Estimate,
     simulator: Simulator,
     tolerance: float,
-    max_tokens: int | None,
+    budgets: Sequence[Budget] | None = None,
 ) -> Simulated:
     """Simulate records, in a random but repeatable order, until the interval is tight enough.
 
     Parameters
     ----------
     tolerance : half-width of the 90 % interval that is tight enough.
-    max_tokens : LLM tokens that this score may take at most; None: no limit.
+    budgets : what may be spent, each of which is kept; None: no limit.
     """
     values: dict[int, FloatArray] = {}
     failures: dict[int, str] = {}
@@ -63,16 +67,12 @@ def simulate_rounds(
         waiting = [i for i in order if i not in values and i not in failures]
         if not waiting:
             return Simulated(values, usage, _failed(failures, len(order)), distributions)
-        batch = waiting[:missing]
-        if max_tokens is not None:
-            batch = _affordable(simulator, request, batch, max_tokens - usage.total_tokens)
-        if not batch:
-            trouble = f"the budget of {max_tokens:,} LLM tokens ended after {len(values)} records"
-            return Simulated(values, usage, trouble, distributions)
         try:
-            answer = simulator.simulate(
-                request.explanation, [request.records[i].tokens for i in batch]
-            )
+            batch, held = _reserve(simulator, request, waiting[:missing], budgets or ())
+            if not isinstance(held, Held):
+                trouble = _ended(held, simulator, request, values)
+                return Simulated(values, usage, trouble, distributions, held)
+            answer = _ask(simulator, request, batch, held)
         except SimulatorError as error:
             trouble = f"the LLM failed: {error}"
             return Simulated(values, usage + error.usage, trouble, distributions)
@@ -97,26 +97,76 @@ def _order(request: Request) -> list[int]:
     return [int(i) for i in np.random.default_rng(seed).permutation(len(request.records))]
 
 
+def forecast_rounds(
+    request: Request, gate: Gate, prior: Estimate, simulator: Simulator, tolerance: float
+) -> Forecast:
+    """What `simulate_rounds` would take without a budget; nothing is sent.
+
+    Expected is the first round, which as a rule is the only one. Worst is every record, asked
+    about twice in one round.
+    """
+    order = _order(request)
+    batch = order[: gate.needed(prior, 0, len(order), tolerance)]
+    texts = _texts(request, batch)
+    expected = typical_case(simulator, request.explanation, texts) if batch else Usage()
+    worst = _worst_case(simulator, request, order)
+    return Forecast(1, len(order), len(batch), expected, worst)
+
+
+def _reserve(
+    simulator: Simulator, request: Request, batch: Sequence[int], budgets: Sequence[Budget]
+) -> tuple[Sequence[int], Held | Budget]:
+    """As many of the batch's first records as the budgets pay for at worst, and what they hold.
+
+    Where they pay for none: the budget that is too small.
+    """
+    held: Held | Budget = Held(())
+    while budgets and batch:
+        held = hold(budgets, _worst_case(simulator, request, batch))
+        if isinstance(held, Held):
+            break
+        batch = _affordable(simulator, request, batch[:-1], held)
+    return batch, held
+
+
 def _affordable(
-    simulator: Simulator, request: Request, batch: Sequence[int], tokens: int
-) -> list[int]:
-    """As many of the batch's first records as the tokens pay for at worst."""
+    simulator: Simulator, request: Request, batch: Sequence[int], budget: Budget
+) -> Sequence[int]:
     least, most = 0, len(batch)
     while least < most:
         middle = (least + most + 1) // 2
-        texts = [request.records[i].tokens for i in batch[:middle]]
-        if _worst_case(simulator, request.explanation, texts) <= tokens:
+        if budget.covers(_worst_case(simulator, request, batch[:middle])):
             least = middle
         else:
             most = middle - 1
-    return list(batch[:least])
+    return batch[:least]
 
 
-def _worst_case(simulator: Simulator, explanation: str, texts: Sequence[Sequence[str]]) -> int:
-    if isinstance(simulator, BudgetedSimulator):
-        return simulator.worst_case_tokens(explanation, texts)
-    # A simulator of the user's own: every text repeated with a number behind each token.
-    return 1000 + len(explanation) + sum(6 * len(tokens) for tokens in texts)
+def _ask(simulator: Simulator, request: Request, batch: Sequence[int], held: Held) -> Simulation:
+    try:
+        answer = simulator.simulate(request.explanation, _texts(request, batch))
+    except SimulatorError as error:
+        held.settle(error.usage)
+        raise
+    held.settle(answer.usage)
+    return answer
+
+
+def _worst_case(simulator: Simulator, request: Request, batch: Sequence[int]) -> Usage:
+    return worst_case(simulator, request.explanation, _texts(request, batch))
+
+
+def _texts(request: Request, batch: Sequence[int]) -> list[tuple[str, ...]]:
+    return [request.records[i].tokens for i in batch]
+
+
+def _ended(
+    budget: Budget, simulator: Simulator, request: Request, values: Mapping[int, FloatArray]
+) -> str:
+    unknown = _worst_case(simulator, request, [0]).cost_usd is None
+    if budget.limit.cost_usd is not None and unknown:
+        return f"{budget} cannot be kept: the price of the LLM is not known; set PRICES_PATH"
+    return f"{budget} ended after {len(values)} records"
 
 
 def _checked(answer: Simulation, at: int, n_texts: int, n_tokens: int) -> FloatArray | str:

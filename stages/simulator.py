@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
 
 from pipeline.cache import RawAnswer
 from pipeline.errors import SimulatorError
@@ -14,43 +14,16 @@ from pipeline.text import TokenizedText, decode
 from stages.alignment import NO_ANSWER
 from stages.asker import Asker
 from stages.endpoint import NO_ODDS
-from stages.question import Question, tokens_of
+from stages.method import Method, Reading
+from stages.prices import Price
+from stages.question import tokens_of
+from stages.recall import Recall
 
 # Fits the context of 8,192 tokens that local servers often have.
 _TEXT_TOKENS_PER_REQUEST = 4000
 _REASON_TOKENS = 60
 _CUT_SHORT = "the answer was cut short before this text"
 _REFUSED = "the model refused to answer"
-
-Reading: TypeAlias = FloatArray | Distribution | str
-"""What an answer says of one text: strengths 0-10, how likely each is, or why it is of no use."""
-
-
-class Method(Protocol):
-    """One way of asking for strengths, and of reading what comes back."""
-
-    @property
-    def version(self) -> str:
-        """Part of the key of every cached answer: another one for any other wording."""
-        ...
-
-    @property
-    def texts_per_request(self) -> int: ...
-
-    @property
-    def attempts(self) -> int:
-        """How often a text is asked about, if its answers are of no use."""
-        ...
-
-    def question(
-        self, explanation: str, texts: Sequence[TokenizedText], rejected: Sequence[str] = ()
-    ) -> Question:
-        """Ask about some texts; `rejected` says why each one's former answer was of no use."""
-        ...
-
-    def read(self, content: str, texts: Sequence[TokenizedText]) -> Sequence[Reading]:
-        """What an answer says of each of the texts that were asked about."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +45,11 @@ class LLMSimulator:
     asker: Asker
     method: Method
     concurrency: int = 4
+
+    @property
+    def price(self) -> Price | None:
+        """What the model's tokens cost, where that is known."""
+        return self.asker.price
 
     def simulate(self, explanation: str, texts: Sequence[Sequence[str]]) -> Simulation:
         """Guess the strength on every token; see `pipeline.simulation.Simulator`.
@@ -96,19 +74,33 @@ class LLMSimulator:
         values = tuple(_strengths(read[index]) for index in range(len(texts)))
         return Simulation(values, usage, failures, distributions)
 
-    def worst_case_tokens(self, explanation: str, texts: Sequence[Sequence[str]]) -> int:
-        """Tokens that `simulate` may take at most, second attempts for all texts included.
+    def worst_case(self, explanation: str, texts: Sequence[Sequence[str]]) -> Usage:
+        """What `simulate` may take at most, second attempts for all texts included.
 
-        An estimate on the safe side: the endpoint's own tokenizer is not known. A model that
-        turns out to reason takes more once, and is reckoned with from then on.
+        An estimate on the safe side: the endpoint's own tokenizer is not known. Texts that the
+        cache knows take nothing. A model that turns out to reason takes more once, and is reckoned
+        with from then on.
         """
-        batches = [list(batch.values()) for batch in self._batches(decode(texts))]
-        attempts = self.method.attempts
-        return sum(
-            attempts * (self._tokens(explanation, batch) + self.asker.endpoint.allowance)
-            + (attempts - 1) * _REASON_TOKENS * len(batch)
-            for batch in batches
-        )
+        usage, attempts = Usage(), self.method.attempts
+        for batch in self._unknown(explanation, texts):
+            question = self.method.question(explanation, batch)
+            # The caller's tokens count where they are finer.
+            finer = sum(max(0, len(text.spans) - tokens_of(text.text)) for text in batch)
+            reasons = (attempts - 1) * _REASON_TOKENS * len(batch)
+            asked = attempts * (question.most_tokens + finer) + reasons
+            answered = attempts * (question.limit + self.asker.endpoint.allowance)
+            usage += self.asker.priced(asked, answered, calls=attempts)
+        return usage
+
+    def typical_case(self, explanation: str, texts: Sequence[Sequence[str]]) -> Usage:
+        """What `simulate` takes as a rule: every text that the cache does not know, asked once."""
+        usage = Usage()
+        for batch in self._unknown(explanation, texts):
+            said = self.method.question(explanation, batch).said.encode("utf-8", "replace")
+            asked = math.ceil(len(said) / self.method.bytes_per_token)
+            answered = self.method.typical_answer(batch) + self.asker.endpoint.allowance
+            usage += self.asker.priced(asked, answered, calls=1)
+        return usage
 
     def close(self) -> None:
         """Close the connections to the endpoint; a later call opens them again."""
@@ -131,7 +123,9 @@ class LLMSimulator:
 
     def _simulate(self, explanation: str, batch: Mapping[int, TokenizedText]) -> _Outcome:
         read: dict[int, Reading] = dict.fromkeys(batch, NO_ANSWER)
-        usage = Usage()
+        known = self._recalled(explanation, batch)
+        read |= known
+        usage = Usage(cached_calls=1 if known else 0)
         for attempt in range(self.method.attempts):
             failed = {index: result for index, result in read.items() if isinstance(result, str)}
             if not failed:
@@ -154,7 +148,35 @@ class LLMSimulator:
         results = self._read(reply.answer, texts)
         if all(isinstance(result, str) for result in results):
             self.asker.reject(reply)
+        else:
+            content = reply.answer.content or ""
+            self._recall.keep(reply.key, explanation, texts, content, results)
         return results, reply.usage
+
+    def _recalled(
+        self, explanation: str, batch: Mapping[int, TokenizedText]
+    ) -> Mapping[int, Reading]:
+        """What is known of single texts, unless just these were asked about together before.
+
+        That answer then leads the same way again, second attempt included, at no cost.
+        """
+        question = self.method.question(explanation, list(batch.values()))
+        if self.asker.known(question, self.method.version):
+            return {}
+        return self._recall.known(explanation, batch)
+
+    def _unknown(
+        self, explanation: str, texts: Sequence[Sequence[str]]
+    ) -> Iterator[list[TokenizedText]]:
+        """The texts that each request would have to ask about."""
+        for batch in self._batches(decode(texts)):
+            known = self._recall.known(explanation, batch)
+            if unknown := [text for index, text in batch.items() if index not in known]:
+                yield unknown
+
+    @property
+    def _recall(self) -> Recall:
+        return Recall(self.asker.cache, self.asker.source(self.method.version), self.method)
 
     def _read(self, answer: RawAnswer, texts: Sequence[TokenizedText]) -> Sequence[Reading]:
         if answer.content is None:
@@ -166,12 +188,6 @@ class LLMSimulator:
             _CUT_SHORT if isinstance(result, str) and result == NO_ANSWER else result
             for result in results
         ]
-
-    def _tokens(self, explanation: str, batch: Sequence[TokenizedText]) -> int:
-        """Upper estimate of a first request; the caller's tokens count where they are finer."""
-        question = self.method.question(explanation, batch)
-        finer = sum(max(0, len(text.spans) - tokens_of(text.text)) for text in batch)
-        return tokens_of(question.written) + finer + question.limit
 
 
 def _strengths(reading: Reading) -> FloatArray | None:

@@ -7,7 +7,8 @@ simulating all at once. It needs completions that repeat their prompt with log p
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +54,7 @@ class Unknowns:
     texts_per_request: int = 1
     attempts: int = 1
     version: str = "unknowns-1"
+    bytes_per_token: float = 2.9  # o200k_base, on the built-in examples
 
     def question(
         self,
@@ -81,6 +83,15 @@ class Unknowns:
         if len(known) < len(rows):
             return [f"no digit was likely behind {len(rows) - len(known)} of {len(rows)} tokens"]
         return [distribution(known)]
+
+    def subject(self, text: TokenizedText) -> str:
+        return json.dumps(text.pieces)
+
+    def typical_answer(self, texts: Sequence[TokenizedText]) -> int:  # noqa: ARG002
+        return 1
+
+    def parts(self, content: str, n_texts: int) -> Mapping[int, str]:  # noqa: ARG002
+        return {0: content}
 
 
 def _part(explanation: str, lines: Iterator[Sequence[str]]) -> str:

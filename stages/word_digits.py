@@ -7,8 +7,9 @@ Where an endpoint does not bind its answers, the words in the answer say what is
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +52,8 @@ _OCCURRENCE = regex.compile(r" #\d+$")
 _ANSWER_TOKENS = 100
 # Quotation marks, occurrence, colon, digit, comma; with a tokenizer that splits numbers.
 _TOKENS_AROUND_WORD = 10
+# Of o200k_base, on the built-in examples.
+_TYPICAL_TOKENS_PER_WORD = 6.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class WordDigits:
     texts_per_request: int = 1
     attempts: int = 2
     version: str = "digits-1"
+    bytes_per_token: float = 3.3  # o200k_base, on the built-in examples
 
     def question(
         self, explanation: str, texts: Sequence[TokenizedText], rejected: Sequence[str] = ()
@@ -98,6 +102,16 @@ class WordDigits:
             return [_place([_said(entry[1]) for entry in entries], rows, text)]
         except Mismatch as problem:
             return [str(problem)]
+
+    def subject(self, text: TokenizedText) -> str:
+        return text.text
+
+    def typical_answer(self, texts: Sequence[TokenizedText]) -> int:
+        (text,) = texts
+        return math.ceil(_TYPICAL_TOKENS_PER_WORD * len(text.words))
+
+    def parts(self, content: str, n_texts: int) -> Mapping[int, str]:  # noqa: ARG002
+        return {0: content}
 
 
 def _place(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cache import AnswerCache, RawAnswer, answer_key
+from pipeline.cache import AnswerCache, RawAnswer, Source, answer_key
 
 ANSWER = RawAnswer('{"0": ["a«1»"]}', "stop", 100, 10)
 CHAT = [{"role": "user", "content": "hello"}]
@@ -124,3 +124,49 @@ def test_text_that_sqlite_cannot_hold_is_not_kept(path: Path) -> None:
     cache = AnswerCache(path)
     cache.put("key", RawAnswer("lone \ud83d surrogate", "stop", 1, 1))
     assert cache.get("key") is None
+
+
+SOURCE = Source("http://a", "m", "v1")
+
+
+def test_what_is_known_of_texts_comes_back(path: Path) -> None:
+    cache = AnswerCache(path)
+    cache.put("key", ANSWER, SOURCE, 0.5)
+    cache.put_texts("key", {"a": "1", "b": "2"})
+    cache.put_texts("key", {"b": "3"})
+    assert AnswerCache(path).get_texts(["a", "b", "c"]) == {"a": "1", "b": "3"}
+
+
+def test_texts_without_an_answer_are_not_kept(path: Path) -> None:
+    cache = AnswerCache(path)
+    cache.put_texts("key", {"a": "1"})
+    assert cache.get_texts(["a"]) == {}
+
+
+def test_every_part_of_the_question_counts_in_a_text_s_key() -> None:
+    keys = {
+        source.text_key(explanation, text)
+        for source in (SOURCE, Source("http://b", "m", "v1"), Source("http://a", "n", "v1"))
+        for explanation, text in (("e", "t"), ("f", "t"), ("e", "u"), ("e\ud83d", "t"))
+    }
+    assert len(keys) == 12
+
+
+def test_a_file_of_the_first_version_is_taken_on(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute(
+            "CREATE TABLE answers (id INTEGER PRIMARY KEY, key TEXT NOT NULL, content TEXT, "
+            "finish_reason TEXT NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens "
+            "INTEGER NOT NULL, received TEXT NOT NULL DEFAULT 'then', "
+            "rejected INTEGER NOT NULL DEFAULT 0)"
+        )
+        db.execute("INSERT INTO answers VALUES (1, 'old', '{}', 'stop', 1, 1, 'then', 0)")
+    cache = AnswerCache(path)
+    cache.put("key", ANSWER, SOURCE, 0.5)
+    assert cache.get("old") == RawAnswer("{}", "stop", 1, 1)
+    with closing(sqlite3.connect(path)) as db:
+        kept = db.execute("SELECT endpoint, model, prompt_version, cost_usd FROM answers")
+        assert kept.fetchall() == [("", "", "", None), ("http://a", "m", "v1", 0.5)]
+    assert not caplog.records

@@ -24,7 +24,7 @@ from pipeline.errors import SimulatorError
 from pipeline.records import ActivationRecord
 from pipeline.scoring import simulate_and_score
 from pipeline.settings import Settings
-from pipeline.simulation import BudgetedSimulator, Simulation
+from pipeline.simulation import PricedSimulator, Simulation, Usage
 from stages.endpoint import NO_ODDS
 from stages.named import NamedSimulator, simulator_from
 
@@ -89,7 +89,7 @@ def simulator(server: FaultServer | LLMServer, **changes: Any) -> Iterator[Named
         **changes,
     }
     made = simulator_from(Settings(**settings))
-    assert isinstance(made, BudgetedSimulator)
+    assert isinstance(made, PricedSimulator)
     with closing(made):
         yield made
 
@@ -266,9 +266,76 @@ def test_the_same_question_is_paid_once(
 def test_no_more_is_taken_than_was_foretold(fault_server: FaultServer, model: Any) -> None:
     fault_server.otherwise = model
     with simulator(fault_server) as made:
-        before = made.worst_case_tokens("cats", TEXTS)
+        before = made.worst_case("cats", TEXTS).total_tokens
         assert made.simulate("cats", TEXTS).usage.total_tokens <= before
-        assert made.worst_case_tokens("cats", TEXTS) <= before
+        assert made.worst_case("cats", TEXTS).total_tokens <= before
+
+
+def priced(tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "prices.json").write_text('{"models": {"scripted": {"input": 10, "output": 100}}}')
+    return {"prices_path": str(tmp_path / "prices.json")}
+
+
+@pytest.mark.parametrize("model", [EchoingModel(cats), word_by_word])
+def test_no_more_dollars_are_taken_than_were_foretold(
+    fault_server: FaultServer, model: Any, tmp_path: Path
+) -> None:
+    fault_server.otherwise = model
+    with simulator(fault_server, **priced(tmp_path)) as made:
+        assert made.price
+        cases = [made.worst_case("cats", TEXTS), made.typical_case("cats", TEXTS)]
+        taken = made.simulate("cats", TEXTS).usage
+    for case in cases:
+        expected = made.price.cost(case.prompt_tokens, case.completion_tokens)
+        assert case.cost_usd == pytest.approx(expected)
+    assert taken.cost_usd is not None
+    assert cases[0].cost_usd is not None
+    assert 0 < taken.cost_usd <= cases[0].cost_usd
+    assert cases[1].total_tokens < cases[0].total_tokens
+
+
+@pytest.mark.parametrize("model", [EchoingModel(cats), word_by_word])
+def test_known_texts_are_not_reckoned_with(
+    fault_server: FaultServer, model: Any, tmp_path: Path
+) -> None:
+    fault_server.otherwise = model
+    cached = {"cache_path": str(tmp_path / "answers.sqlite")}
+    simulate(fault_server, **cached)
+    with simulator(fault_server, **cached) as made:
+        for reckoned in (made.worst_case, made.typical_case):
+            assert reckoned("cats", TEXTS) == Usage()
+            assert reckoned("dogs", TEXTS).total_tokens > 0
+
+
+def test_digits_of_a_text_hold_for_its_other_tokens(
+    fault_server: FaultServer, tmp_path: Path
+) -> None:
+    fault_server.otherwise = word_by_word
+    cached = {"cache_path": str(tmp_path / "answers.sqlite")}
+    simulate(fault_server, **cached)
+    again = simulate(fault_server, [[" A", " c", "at", " naps", "."]], **cached)
+    assert again.usage == Usage(cached_calls=2)
+    (values,) = again.values
+    assert values is not None
+    assert values.tolist() == pytest.approx([0, 0, 0.75 * 10 + 0.25 * 10 / 3, 0, 0], rel=1e-4)
+
+
+def test_strengths_read_at_once_hold_for_their_tokens_alone(
+    fault_server: FaultServer, tmp_path: Path
+) -> None:
+    fault_server.otherwise = EchoingModel(cats)
+    cached = {"cache_path": str(tmp_path / "answers.sqlite")}
+    simulate(fault_server, **cached)
+    again = simulate(fault_server, [[" A", " c", "at", " naps", "."]], **cached)
+    assert again.usage.calls == 1
+
+
+def test_an_empty_answer_is_asked_for_once_more(fault_server: FaultServer) -> None:
+    fault_server.script = [error(404), completion("")]
+    fault_server.otherwise = word_by_word
+    simulation = simulate(fault_server, TEXTS[:1])
+    assert simulation.usage.calls == 2
+    assert not simulation.failures
 
 
 def test_no_texts_take_no_call(fault_server: FaultServer) -> None:
@@ -312,7 +379,7 @@ PROSE = [[" The", " harbour", " was", " qui", "et", "."], [" We", " sold", "\n",
 
 def test_a_real_server_that_ignores_echo_gives_a_distribution_a_word(llm_server: LLMServer) -> None:
     with simulator(llm_server, llm_timeout=300.0) as made:
-        most = made.worst_case_tokens("the word 'more'", PROSE)
+        most = made.worst_case("the word 'more'", PROSE).total_tokens
         simulation = made.simulate("the word 'more'", PROSE)
     # Bound to the schema, even so small a model gives every word a digit.
     assert not simulation.failures

@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 from echo_server import EchoingModel
 from fault_server import Body, FaultServer, Reply, completion
 
+from pipeline.archive import export, holdings
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings
-from pipeline.simulation import BudgetedSimulator, Simulator
+from pipeline.simulation import PricedSimulator, Simulator
 from stages.named import Simulators, simulator_from
 
 TEXTS = [[" One", " two", "."], [" Three", " four", "!"]]
@@ -43,7 +45,7 @@ def test_echo_asks_about_one_text_a_request(fault_server: FaultServer) -> None:
     made = simulator_from(settings(fault_server, simulator="echo"))
     assert made is not None
     with closing(made):
-        most = made.worst_case_tokens("numbers", TEXTS)
+        most = made.worst_case("numbers", TEXTS).total_tokens
         simulation = made.simulate("numbers", TEXTS)
     assert [list(values) for values in simulation.values if values is not None] == [[7, 0, 0]] * 2
     assert len(fault_server.requests) == 2
@@ -72,7 +74,43 @@ def test_every_name_gives_a_simulator_that_knows_its_price(
 ) -> None:
     made = simulator_from(settings(fault_server, simulator=name))
     assert isinstance(made, Simulator)
-    assert isinstance(made, BudgetedSimulator)
+    assert isinstance(made, PricedSimulator)
+    assert made.price is None
+    assert made.worst_case("numbers", TEXTS).cost_usd is None
+
+
+def test_answers_are_kept_with_their_source_and_cost(
+    fault_server: FaultServer, tmp_path: Path
+) -> None:
+    (tmp_path / "prices.json").write_text('{"models": {"scripted": {"input": 10, "output": 100}}}')
+    fault_server.otherwise = fill_in
+    file = tmp_path / "answers.sqlite"
+    changes = {"cache_path": str(file), "prices_path": str(tmp_path / "prices.json")}
+    with closing(Simulators(settings(fault_server, simulator="echo", **changes))) as simulators:
+        assert simulators.default
+        usage = simulators.default.simulate("numbers", TEXTS).usage
+    rows = list(export(file))
+    assert {(row["endpoint"], row["model"], row["prompt_version"]) for row in rows} == {
+        (fault_server.base_url, "scripted", "echo-1")
+    }
+    assert sum(row["cost_usd"] for row in rows) == pytest.approx(usage.cost_usd)
+    (held,) = holdings(file)
+    assert (held.answers, held.texts) == (2, 2)
+
+
+def test_what_echo_knows_is_not_reckoned_with(fault_server: FaultServer, tmp_path: Path) -> None:
+    fault_server.otherwise = fill_in
+    known = settings(fault_server, simulator="echo", cache_path=str(tmp_path / "answers.sqlite"))
+    made = simulator_from(known)
+    assert made is not None
+    with closing(made):
+        both = made.worst_case("numbers", TEXTS)
+        made.simulate("numbers", TEXTS[:1])
+        one = made.worst_case("numbers", TEXTS)
+        assert one == made.worst_case("numbers", TEXTS[1:])
+        assert one.total_tokens < both.total_tokens
+        # The classic form has the caller's tokens in it, so others are another question.
+        assert made.simulate("numbers", [[" O", "ne", " two", "."]]).usage.calls == 1
 
 
 @pytest.mark.parametrize("name", ["gpt-4o", "Quote", ""])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import InvalidRequest, RequestTooLarge
 from pipeline.records import ActivationRecord, Limits, Request
-from pipeline.wire import ScoreCall, read_json
+from pipeline.wire import ScoreCall, read_json, read_requests
 
 RECORD = {"tokens": [" a", " b"], "values": [0, 1.5]}
 
@@ -150,6 +150,8 @@ def test_the_options_of_any_json_are_checked(body: Any) -> None:
         return
     assert 0 < call.tolerance <= 1
     assert call.max_llm_tokens is None or call.max_llm_tokens >= 0
+    assert call.max_cost_usd is None or 0 <= call.max_cost_usd <= 1e9
+    assert call.on_budget in {None, "refuse", "degrade"}
 
 
 @pytest.mark.parametrize(
@@ -157,6 +159,8 @@ def test_the_options_of_any_json_are_checked(body: Any) -> None:
     [
         *(("tolerance", value) for value in (0, -0.1, 1.01, 1e999, "0.1", True, None)),
         *(("max_llm_tokens", value) for value in (-1, 1.5, 1e999, "9", False)),
+        *(("max_cost_usd", value) for value in (-0.1, 10**400, 1e999, "9", True)),
+        *(("on_budget", value) for value in ("", "Refuse", 1, ["degrade"])),
         *((name, value) for name in ("adjust", "llm") for value in (0, "no", None)),
     ],
 )
@@ -164,6 +168,32 @@ def test_an_option_of_the_wrong_type_or_range_is_refused(name: str, value: objec
     with pytest.raises(InvalidRequest) as caught:
         ScoreCall.parse({"explanation": "cats", "activations": [RECORD], name: value})
     assert caught.value.field == name
+
+
+ONE = json.dumps({"explanation": "cats"})
+PRETTY = json.dumps({"explanation": "cats", "activations": [{"tokens": ["a"]}]}, indent=1)
+
+
+@pytest.mark.parametrize(
+    ("body", "requests"),
+    [
+        (ONE, 1),
+        (f"\n {ONE}\n\n", 1),
+        (PRETTY, 1),
+        (f"[{ONE}, {ONE}]", 2),
+        (f"[\n{PRETTY},\n{PRETTY}\n]", 2),
+        (f"{ONE}\n{ONE}\r\n\n{ONE}", 3),
+    ],
+)
+def test_a_batch_is_an_array_or_one_request_a_line(body: str, requests: int) -> None:
+    found = read_requests(body.encode())
+    assert [request["explanation"] for request in found] == ["cats"] * requests
+
+
+@pytest.mark.parametrize("body", ["", "[]", "{", f"{ONE}\n{{", f"{ONE} {ONE}"])
+def test_what_is_no_batch_is_refused(body: str) -> None:
+    with pytest.raises(InvalidRequest):
+        read_requests(body.encode())
 
 
 @given(st.binary())

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from models import PLAIN_GATE
 
+from pipeline.budget import Allowance, Budget, Limit, Reservation
 from pipeline.errors import SimulatorError
+from pipeline.forecast import Forecast
 from pipeline.records import Request
 from pipeline.simulation import Distribution, Simulation, Usage
 from stages.gate import Estimate
-from stages.rounds import Simulated, simulate_rounds
+from stages.rounds import Simulated, forecast_rounds, simulate_rounds
 
 RECORDS = 12
 UNSURE, SURE = Estimate(0.5, 0.3), Estimate(0.5, 0.02)
@@ -49,11 +51,14 @@ class Echo:
         return Simulation(tuple(marks(texts)), usage)
 
 
-class PricedEcho(Echo):
-    """One that knows its price: `per_text` a text, after 30 for the call."""
+class BudgetedEcho(Echo):
+    """One that tells its tokens, but no price: `per_text` a text, after 30 for the call."""
 
-    def worst_case_tokens(self, explanation: str, texts: Texts) -> int:
-        return 30 + self.per_text * len(texts)
+    def worst_case(self, explanation: str, texts: Texts) -> Usage:
+        return Usage(30 + self.per_text * len(texts), calls=1, cost_usd=None)
+
+    def typical_case(self, explanation: str, texts: Texts) -> Usage:
+        return self.worst_case(explanation, texts)
 
 
 def marks(texts: Texts) -> list[Any]:
@@ -66,8 +71,11 @@ def simulate(
     budget: int | None = None,
     request: Request | None = None,
     prior: Estimate = UNSURE,
+    budgets: Sequence[Budget] = (),
 ) -> Simulated:
-    return simulate_rounds(request or asked(), PLAIN_GATE, prior, simulator, tolerance, budget)
+    if budget is not None:
+        budgets = [Allowance(Limit(budget))]
+    return simulate_rounds(request or asked(), PLAIN_GATE, prior, simulator, tolerance, budgets)
 
 
 def width(done: Simulated, prior: Estimate = UNSURE) -> float:
@@ -100,7 +108,7 @@ def test_every_answer_belongs_to_its_record() -> None:
 
 @pytest.mark.parametrize("budget", [0, 29, 129, 130, 500, 1229, 1230, 5000])
 def test_the_budget_is_never_exceeded(budget: int) -> None:
-    done = simulate(PricedEcho(), budget=budget)
+    done = simulate(BudgetedEcho(), budget=budget)
     affordable = min(max((budget - 30) // 100, 0), RECORDS)
     assert len(done.values) == affordable
     assert done.usage.total_tokens <= budget
@@ -113,9 +121,9 @@ def test_the_budget_is_never_exceeded(budget: int) -> None:
 
 
 def test_a_call_that_takes_less_than_feared_leaves_the_rest_of_the_budget() -> None:
-    class Frugal(PricedEcho):
-        def worst_case_tokens(self, explanation: str, texts: Texts) -> int:
-            return 250 * len(texts)
+    class Frugal(BudgetedEcho):
+        def worst_case(self, explanation: str, texts: Texts) -> Usage:
+            return Usage(250 * len(texts), calls=1, cost_usd=None)
 
     frugal = Frugal()
     done = simulate(frugal, budget=1300)
@@ -129,7 +137,7 @@ def test_a_simulator_that_names_no_price_is_held_to_a_careful_guess() -> None:
 
 
 def test_no_budget_is_needed_where_nothing_is_asked() -> None:
-    assert simulate(PricedEcho(), 0.05, budget=0, prior=SURE).trouble is None
+    assert simulate(BudgetedEcho(), 0.05, budget=0, prior=SURE).trouble is None
 
 
 def failing_once(index: int, failed: Any, why: str = "") -> Echo:
@@ -241,6 +249,131 @@ def test_the_order_does_not_depend_on_the_process() -> None:
             env={"PYTHONHASHSEED": seed},
         )
         assert run.stdout.strip() == str(order())
+
+
+class Dear(Echo):
+    """One whose text costs a cent, and twice that at worst; a call of no texts costs nothing."""
+
+    def __init__(self, price: float | None = 0.01, answer: Any = None) -> None:
+        super().__init__(answer)
+        self.price = price
+
+    def worst_case(self, explanation: str, texts: Texts) -> Usage:
+        return self._usage(2 * len(texts))
+
+    def typical_case(self, explanation: str, texts: Texts) -> Usage:
+        return self._usage(len(texts))
+
+    def simulate(self, explanation: str, texts: Texts) -> Simulation:
+        values = super().simulate(explanation, texts).values
+        return Simulation(values, self._usage(len(texts)))
+
+    def _usage(self, texts: int) -> Usage:
+        cost = None if self.price is None else texts * self.price
+        return Usage(self.per_text * texts, 10 * texts, 1, cost_usd=cost)
+
+
+@pytest.mark.parametrize("cost", [0.0, 0.019, 0.02, 0.1, 0.5])
+def test_a_budget_in_dollars_is_never_exceeded(cost: float) -> None:
+    done = simulate(Dear(), budgets=[Allowance(Limit(cost_usd=cost))])
+    assert done.usage.cost_usd is not None
+    assert done.usage.cost_usd <= cost
+    if len(done.values) < RECORDS:
+        assert done.trouble == f"the budget of {cost:g} USD ended after {len(done.values)} records"
+        assert cost - done.usage.cost_usd < 0.02
+
+
+@pytest.mark.parametrize("simulator", [Dear(price=None), BudgetedEcho(), Echo()])
+def test_without_a_price_a_budget_in_dollars_buys_nothing(simulator: Echo) -> None:
+    done = simulate(simulator, budgets=[Allowance(Limit(cost_usd=9.0))])
+    assert simulator.batches == []
+    assert done.trouble
+    assert "the price of the LLM is not known; set PRICES_PATH" in done.trouble
+
+
+def test_the_smallest_of_several_budgets_ends_it_and_all_are_charged() -> None:
+    own, batch = (
+        Allowance(Limit(tokens=10_000)),
+        Allowance(Limit(tokens=1100), "the batch's budget"),
+    )
+    done = simulate(Dear(), budgets=[own, batch])
+    assert done.ended is batch
+    assert len(done.values) == 9
+    assert done.trouble == "the batch's budget of 1,100 LLM tokens ended after 9 records"
+    for budget, left in ((own, 10_000 - 990), (batch, 1100 - 990)):
+        assert budget.covers(Usage(prompt_tokens=left))
+        assert not budget.covers(Usage(prompt_tokens=left + 1))
+
+
+def test_a_failed_call_is_settled_with_what_it_took() -> None:
+    def fail(call: int, texts: Texts) -> list[Any]:
+        raise SimulatorError("down", Usage(prompt_tokens=70, calls=1))
+
+    budget = Allowance(Limit(tokens=5000))
+    done = simulate(Dear(answer=fail), budgets=[budget])
+    assert done.usage.total_tokens == 70
+    assert budget.covers(Usage(prompt_tokens=4930))
+    assert not budget.covers(Usage(prompt_tokens=4931))
+
+
+def test_a_record_of_spending_that_breaks_degrades_the_score() -> None:
+    class Broken(Allowance):
+        def reserve(self, worst: Usage) -> Reservation | None:
+            raise SimulatorError("the record is gone")
+
+    dear = Dear()
+    done = simulate(dear, budgets=[Broken(Limit(tokens=9))])
+    assert (done.values, dear.batches) == ({}, [])
+    assert done.trouble == "the LLM failed: the record is gone"
+
+
+def test_others_may_spend_between_a_look_and_a_reservation() -> None:
+    class Shared(Allowance):
+        """Somebody else reserves all but 250 tokens as soon as this process has looked."""
+
+        taken = False
+
+        def covers(self, worst: Usage) -> bool:
+            found = super().covers(worst)
+            if not self.taken:
+                self.taken = True
+                assert super().reserve(Usage(prompt_tokens=750))
+            return found
+
+        def reserve(self, worst: Usage) -> Reservation | None:
+            return super().reserve(worst) if super().covers(worst) else None
+
+    dear = Dear()
+    done = simulate(dear, budgets=[Shared(Limit(tokens=1000))])
+    assert [len(batch) for batch in dear.batches] == [1]
+    assert done.trouble == "the budget of 1,000 LLM tokens ended after 1 records"
+
+
+def forecast(tolerance: float, simulator: Any, prior: Estimate = UNSURE) -> Forecast:
+    return forecast_rounds(asked(), PLAIN_GATE, prior, simulator, tolerance)
+
+
+@pytest.mark.parametrize("tolerance", [0.25, 0.1, 1e-6])
+def test_a_forecast_expects_what_the_rounds_take(tolerance: float) -> None:
+    done = simulate(Dear(), tolerance)
+    found = forecast(tolerance, Dear())
+    assert (found.requests, found.records, found.asked) == (1, RECORDS, len(done.values))
+    assert found.expected == done.usage
+    assert found.worst == Dear().worst_case("foxes", [[]] * RECORDS)
+
+
+def test_a_forecast_asks_nothing() -> None:
+    dear = Dear()
+    assert forecast(1e-6, dear).asked == RECORDS
+    assert forecast(0.05, dear, SURE).expected == Usage()
+    assert dear.batches == []
+
+
+def test_a_forecast_for_a_simulator_that_names_no_price_is_the_careful_guess() -> None:
+    found = forecast(1e-6, Echo())
+    assert found.expected == found.worst
+    assert found.worst.total_tokens > 1000
+    assert found.worst.cost_usd is None
 
 
 def certain(texts: Texts) -> list[Distribution]:

@@ -319,7 +319,7 @@ def test_a_scorer_loads_its_models_once_and_not_before_they_are_needed(
         time.sleep(0.05)
         return loaded
 
-    monkeypatch.setattr("pipeline.scorer.MiniLM", encoder)
+    monkeypatch.setattr("pipeline.models.MiniLM", encoder)
     with pipeline.Scorer(Settings(encoder="here")) as scorer:
         assert made == []
         threads = [threading.Thread(target=scorer.load) for _ in range(4)]

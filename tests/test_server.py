@@ -176,6 +176,8 @@ def test_an_open_server_needs_no_secret() -> None:
         ({"activations": [{"tokens": ["a"], "values": [10**300]}]}, "activations[0].values[0]"),
         ({"tolerance": 0}, "tolerance"),
         ({"max_llm_tokens": -1}, "max_llm_tokens"),
+        ({"max_cost_usd": "1"}, "max_cost_usd"),
+        ({"on_budget": "ignore"}, "on_budget"),
         ({"adjust": "no"}, "adjust"),
         ({"llm": None}, "llm"),
     ],

@@ -124,7 +124,7 @@ def test_the_openapi_limits_and_defaults_are_those_of_the_code() -> None:
     assert record["tokens"]["maxItems"] == record["values"]["maxItems"] == limits.tokens_per_text
     assert record["tokens"]["items"]["maxLength"] == limits.token_chars
     call = ScoreCall(None, None)
-    for name in ("tolerance", "max_llm_tokens", "adjust", "llm"):
+    for name in ("tolerance", "max_llm_tokens", "max_cost_usd", "on_budget", "adjust", "llm"):
         assert request[name]["default"] == getattr(call, name)
 
 

@@ -20,10 +20,20 @@ def test_every_kind_of_setting_is_read() -> None:
             "LLM_TIMEOUT": "1.5",
             "ALLOW_OPEN": "yes",
             "LLM_RETRIES": "0",
+            "DAILY_LLM_TOKENS": "5000000",
+            "DAILY_COST_USD": "2.5",
+            "ON_BUDGET": "degrade",
         }
     )
     assert settings == Settings(
-        server_key="s3cret", port=8080, llm_timeout=1.5, allow_open=True, llm_retries=0
+        server_key="s3cret",
+        port=8080,
+        llm_timeout=1.5,
+        allow_open=True,
+        llm_retries=0,
+        daily_llm_tokens=5_000_000,
+        daily_cost_usd=2.5,
+        on_budget="degrade",
     )
 
 
@@ -44,6 +54,9 @@ def test_an_empty_variable_is_an_unset_one() -> None:
         ("LLM_RETRIES", "-1"),
         ("MAX_BODY_BYTES", "4e6"),
         ("ALLOW_OPEN", "maybe"),
+        ("DAILY_LLM_TOKENS", "0"),
+        ("DAILY_COST_USD", "-1"),
+        ("ON_BUDGET", "ignore"),
     ],
 )
 def test_a_bad_value_is_refused_by_name(name: str, value: str) -> None:

@@ -166,9 +166,9 @@ def test_a_model_that_reasons_gets_room_for_it(fault_server: FaultServer) -> Non
     details = {"completion_tokens_details": {"reasoning_tokens": 112}}
     fault_server.script = [completion("", "length", **details)]
     with simulator(fault_server) as made:
-        before = made.worst_case_tokens("numbers", TEXTS)
+        before = made.worst_case("numbers", TEXTS).total_tokens
         assert all(first_words(made.simulate("numbers", TEXTS)))
-        assert made.worst_case_tokens("numbers", TEXTS) > before + 4000
+        assert made.worst_case("numbers", TEXTS).total_tokens > before + 4000
     first, second = fault_server.requests
     assert "reasoning_effort" not in first
     assert second["reasoning_effort"] == "low"
@@ -402,7 +402,7 @@ PROSE = [
 
 def test_a_real_model_is_asked_and_counted(llm_server: LLMServer) -> None:
     with simulator(llm_server) as made:
-        most = made.worst_case_tokens("the word 'more'", PROSE)
+        most = made.worst_case("the word 'more'", PROSE).total_tokens
         simulation = made.simulate("the word 'more'", PROSE)
     assert simulation.usage.calls in {1, 2}
     assert simulation.usage.prompt_tokens > 500
