@@ -123,7 +123,7 @@ def test_evidence_is_background_texts_with_the_token_strongest_first() -> None:
     ],
 )
 def test_without_other_places_nothing_is_taken_off(texts: Sequence[str]) -> None:
-    found = adjust(request(TOKEN_ONLY, *texts))
+    found = adjust(request("the word 'zyzzyva'", *texts))
     assert (found.taken_off, found.context_match, found.evidence) == (0.0, 1.0, ())
     assert "no text of the background holds a peak word in another place" in found.reason
 

@@ -26,7 +26,7 @@ def test_narrower_names_fewer_words_and_broader_more(made: list[Trial]) -> None:
 
 def test_the_true_explanation_fits_the_records(made: list[Trial]) -> None:
     for trial in made:
-        assert exact_correlation(trial.request("true", trial.top)) > 0.8
+        assert exact_correlation(trial.request("true", trial.top)) > 0.7
         assert len(trial.top) == 20
 
 
