@@ -270,5 +270,6 @@ def _common_words() -> list[str]:
 def _bigrams() -> list[tuple[str, str]]:
     counts: Counter[tuple[str, str]] = Counter()
     for words in background().words:
-        counts.update(set(pairwise([normalise(word) for word in words])))
+        # Each once a text, in an order that does not hang on how Python hashes strings.
+        counts.update(dict.fromkeys(pairwise([normalise(word) for word in words]), 1))
     return [b for b, n in counts.items() if n >= _FEWEST and all(w.isalpha() for w in b)]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.dataset import Case
-from benchmarks.made import made_cases
+from benchmarks.made import _neighbour, made_cases
 from pipeline.records import ActivationRecord
 
 
@@ -36,14 +36,15 @@ def test_records_are_as_a_labelling_site_sends_them(cases: list[Case]) -> None:
         assert min(float(record.values.max()) for record in case.top.records) > 1
 
 
-def test_a_rule_fires_where_its_explanation_says() -> None:
-    case = next(c for c in made_cases(9, 5) if c.top.explanation.startswith("words right"))
-    word = case.top.explanation.split("'")[1]
-    by = 1 if "after" in case.top.explanation else -1
-    for record, simulated in zip(case.all_records.records, case.simulated, strict=True):
-        tokens = [token.strip().lower() for token in record.tokens]
-        for at in np.flatnonzero(simulated):
-            assert tokens[at - by].startswith(word[:3])
+@pytest.mark.parametrize("seed", range(8))
+def test_a_rule_fires_where_its_explanation_says(seed: int) -> None:
+    first, second, itself = _neighbour(np.random.default_rng(seed))
+    word = itself.explanation.split("'")[1]
+    text = ["one", word, "two"]
+    for made in (first, second):
+        behind = any(cue in made.explanation for cue in ("after", "follow"))
+        assert made.rule(text) == [not behind, False, behind]
+    assert itself.rule(text) == [False, True, False]
 
 
 def test_the_same_seed_makes_the_same_neurons() -> None:
