@@ -11,19 +11,15 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import __version__, cli_cache
+from pipeline import __version__, cli_cache, cli_demo
 from pipeline.batch import batch_budget, naming
 from pipeline.errors import ScorerError
-from pipeline.examples import load_examples
 from pipeline.forecast import Forecast
-from pipeline.simulation import MAX_STRENGTH
 from pipeline.wire import ScoreCall, read_requests
 
 if TYPE_CHECKING:
-    from pipeline.result import ScoreResult
     from pipeline.scorer import Scorer
 
-_DEMO_TEXTS = 4
 _OPTIONS = (
     "tolerance",
     "max_llm_tokens",
@@ -141,14 +137,7 @@ def _naming(index: int, requests: int) -> AbstractContextManager[None]:
 
 def _demo(args: argparse.Namespace) -> None:
     with _scorer() as scorer:
-        for example in load_examples():
-            print(f"{example.name}: {example.note}\n")
-            for explanation in example.explanations:
-                call = ScoreCall(explanation, example.activations, llm=args.llm is not False)
-                result = call.run(scorer)
-                print(f"  {explanation}\n{_summary(result)}\n")
-                if explanation == example.explanations[0]:
-                    print(_texts(result))
+        cli_demo.show(scorer, llm=args.llm is not False)
 
 
 def _serve(_args: argparse.Namespace) -> None:
@@ -163,39 +152,3 @@ def _scorer() -> Scorer:
     from pipeline.settings import Settings
 
     return Scorer(Settings.from_environment())
-
-
-def _summary(result: ScoreResult) -> str:
-    if result.score is None or result.interval is None:
-        return f"    no score: {result.reason}"
-    low, high = result.interval
-    lines = [
-        f"score {result.score:.2f} (before the adjustment {result.raw_score:.2f}, "
-        f"90 % interval {low:.2f} to {high:.2f})",
-        f"route {result.route}, {result.usage.total_tokens} LLM tokens, status {result.status}"
-        + (f": {result.reason}" if result.reason else ""),
-    ]
-    if result.adjustment:
-        lines.append(f"taken off {result.adjustment.taken_off:.2f}: {result.adjustment.reason}")
-    return "\n".join(f"    {line}" for line in lines)
-
-
-def _texts(result: ScoreResult) -> str:
-    """The first texts; behind each token that fires [true|predicted], both on 0-10."""
-    largest = max(max(one.true_activations) for one in result.simulations)
-    lines = ["    texts, with [true|predicted] strength 0-10 behind what fires:"]
-    for one in result.simulations[:_DEMO_TEXTS]:
-        true = one.true_activations * (MAX_STRENGTH / largest)
-        triples = zip(one.simulation.tokens, true, one.simulation.expected_activations, strict=True)
-        lines.append(
-            "    | "
-            + "".join(
-                _visible(token) + (f"[{t:.0f}|{p:.0f}]" if max(t, p) >= 1 else "")
-                for token, t, p in triples
-            )
-        )
-    return "\n".join(lines) + "\n"
-
-
-def _visible(token: str) -> str:
-    return "".join(char if char.isprintable() else " " for char in token)
