@@ -9,13 +9,13 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 import waitress
-from flask import Flask, Response, render_template, request
+from flask import Flask, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
@@ -23,14 +23,18 @@ import pipeline
 from pipeline.errors import (
     Busy,
     ConfigurationError,
+    InvalidRequest,
     OverBudget,
     RequestTooLarge,
     ScorerError,
     Unauthorised,
 )
-from pipeline.examples import load_examples
+from pipeline.forecast import Forecast
 from pipeline.ledger import DailyBudget
 from pipeline.metrics import Metrics
+from pipeline.page import Form, Page, refused
+from pipeline.render import WEB
+from pipeline.result import ScoreResult
 from pipeline.scorer import Scorer
 from pipeline.settings import Settings
 from pipeline.wire import ScoreCall, read_json
@@ -39,10 +43,10 @@ logger = logging.getLogger(__name__)
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
-_WEB = Path(pipeline.__file__).parent / "web"
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
@@ -56,7 +60,7 @@ def create_app(scorer: Scorer, settings: Settings) -> Flask:
     At most `settings.threads` scores run at once; further ones are refused with 429.
     """
     scorer.load()
-    app = Flask(__name__, template_folder=str(_WEB), static_folder=str(_WEB / "static"))
+    app = Flask(__name__, static_folder=str(WEB / "static"))
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     views = _Views(scorer, settings)
     app.add_url_rule("/score", view_func=views.score, methods=["POST"])
@@ -64,6 +68,7 @@ def create_app(scorer: Scorer, settings: Settings) -> Flask:
     app.add_url_rule("/metrics", view_func=views.metrics)
     app.add_url_rule("/openapi.json", view_func=views.openapi)
     app.add_url_rule("/", view_func=views.page)
+    app.add_url_rule("/", view_func=views.form, methods=["POST"])
     app.register_error_handler(ScorerError, _refuse)
     app.register_error_handler(HTTPException, _refuse_http)
     app.register_error_handler(Exception, _fail)
@@ -79,21 +84,23 @@ class _Views:
         self._settings = settings
         self._slots = threading.BoundedSemaphore(settings.threads)
         self._counters = Metrics(DailyBudget.of(settings))
+        self._page = Page(
+            self._score, self._forecast, llm=settings.has_llm, secret=bool(settings.server_key)
+        )
 
     def score(self) -> Response:
         body = read_json(request.get_data(cache=False))
         _check_secret(body, self._settings.server_key)
         call = ScoreCall.parse(body)
-        if not self._slots.acquire(blocking=False):
-            raise Busy(f"all {self._settings.threads} score slots are taken; try again")
+        return _json(self._score(call).to_dict(explain=call.explain))
+
+    def _score(self, call: ScoreCall) -> ScoreResult:
         try:
-            with self._counters.track():
+            with self._slot(), self._counters.track():
                 result = call.run(self._scorer)
         except OverBudget:
             self._counters.over_budget.inc()
             raise
-        finally:
-            self._slots.release()
         self._counters.count(result)
         logger.info(
             "score=%s route=%s status=%s texts=%d llm_tokens=%d",
@@ -103,7 +110,20 @@ class _Views:
             len(result.simulations),
             result.usage.total_tokens,
         )
-        return _json(result.to_dict(explain=call.explain))
+        return result
+
+    def _forecast(self, call: ScoreCall) -> Forecast:
+        with self._slot():
+            return call.forecast(self._scorer)
+
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
+        if not self._slots.acquire(blocking=False):
+            raise Busy(f"all {self._settings.threads} score slots are taken; try again")
+        try:
+            yield
+        finally:
+            self._slots.release()
 
     def healthz(self) -> Response:
         llm = self._settings.has_llm
@@ -113,16 +133,21 @@ class _Views:
         return Response(self._counters.render(), content_type=CONTENT_TYPE_LATEST)
 
     def openapi(self) -> Response:
-        return Response((_WEB / "openapi.json").read_bytes(), content_type="application/json")
+        return Response((WEB / "openapi.json").read_bytes(), content_type="application/json")
 
     def page(self) -> str:
-        example = load_examples()[-1]
-        return render_template(
-            "page.html",
-            explanation=example.explanations[0],
-            activations=json.dumps(example.activations, ensure_ascii=False),
-            secret=bool(self._settings.server_key),
-        )
+        return self._page.of_example(request.args.get("example"))
+
+    def form(self) -> tuple[str, int]:
+        form = _form()
+        try:
+            _check_origin()
+            _check_secret(request.form, self._settings.server_key)
+        except ScorerError as error:
+            answer = refused(form, error)
+        else:
+            answer = self._page.answer(form)
+        return self._page.html(answer), answer.status
 
     def finish(self, response: Response) -> Response:
         response.headers.extend(_HEADERS)
@@ -193,6 +218,23 @@ def _check_secret(body: object, key: str) -> None:
     given = secret.encode("utf-8", "surrogatepass") if isinstance(secret, str) else b""
     if not hmac.compare_digest(given, key.encode("utf-8", "surrogatepass")):
         raise Unauthorised("the secret is missing or wrong; send the server's key as 'secret'")
+
+
+def _check_origin() -> None:
+    """Other sites must not spend the owner's money through a visitor's browser."""
+    if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        raise InvalidRequest("the form was sent from another site; send it from this page")
+
+
+def _form() -> Form:
+    file = request.files.get("file")
+    text = file.read().decode("utf-8", "replace") if file and file.filename else ""
+    return Form(
+        tuple(one for one in request.form.getlist("explanation") if one.strip()),
+        text or request.form.get("activations", ""),
+        request.form.get("do", "score"),
+        take="take" in request.form,
+    )
 
 
 def _refuse(error: ScorerError) -> Response:

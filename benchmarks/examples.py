@@ -78,8 +78,8 @@ def _example(feature: dict[str, Any], title: str, case: str) -> dict[str, Any]:
     return {
         "name": feature["feature"],
         "title": title,
-        "note": f"{case} The 20 strongest texts of an MLP neuron of SmolLM2-135M-Instruct, from "
-        f"{', '.join(sources)}.",
+        "note": f"{case} The {len(top)} strongest texts of an MLP neuron of SmolLM2-135M-Instruct, "
+        f"from {', '.join(sources)}.",
         "explanations": [named[kind] for kind in KINDS],
         "activations": [{"tokens": r["tokens"], "values": r["values"]} for r in top],
     }

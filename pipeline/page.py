@@ -1,0 +1,194 @@
+"""The web page: what a filled form asks for, and the page that answers it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from threading import Lock
+from typing import Any
+
+from pipeline import __version__
+from pipeline.errors import InvalidRequest, ScorerError
+from pipeline.examples import Example, load_examples
+from pipeline.forecast import Forecast
+from pipeline.render import environment
+from pipeline.result import ScoreResult
+from pipeline.simulation import Usage
+from pipeline.wire import ScoreCall, read_requests
+
+logger = logging.getLogger(__name__)
+
+MOST_EXPLANATIONS = 6
+_KEPT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What stands in the form, as it was sent.
+
+    Attributes
+    ----------
+    action : "score" (without the LLM), "forecast" (what the LLM would cost) or "llm".
+    take : prefer the explanations of a pasted feature to those in the fields.
+    example : the built-in example that it was filled with.
+    """
+
+    explanations: tuple[str, ...] = ()
+    activations: str = ""
+    action: str = "score"
+    take: bool = False
+    example: str | None = None
+
+    @classmethod
+    def of_example(cls, example: Example) -> Form:
+        """Filled with the best explanation and the records, one a line."""
+        records = ",\n".join(json.dumps(r, ensure_ascii=False) for r in example.activations)
+        return cls(example.explanations[:1], f"[\n{records}\n]", example=example.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the page shows: scores, a forecast, or errors by field."""
+
+    form: Form
+    results: tuple[ScoreResult, ...] = ()
+    forecast: Forecast | None = None
+    errors: Mapping[str, str] = field(default_factory=dict)
+    status: int = 200
+
+
+class Page:
+    """Answers forms; keeps the latest results, so that an edit scores only what it changed.
+
+    Parameters
+    ----------
+    score, forecast : what a call is given to; they may refuse it.
+    llm : whether there is an LLM to ask.
+    secret : whether the form must ask for the server's secret.
+    """
+
+    def __init__(
+        self,
+        score: Callable[[ScoreCall], ScoreResult],
+        forecast: Callable[[ScoreCall], Forecast],
+        *,
+        llm: bool,
+        secret: bool,
+    ) -> None:
+        self._score = score
+        self._forecast = forecast
+        self._llm = llm
+        self._secret = secret
+        self._kept: OrderedDict[tuple[str, str, bool], ScoreResult] = OrderedDict()
+        self._lock = Lock()
+
+    def of_example(self, name: str | None) -> str:
+        """The page with an example in the form, the first one where there is none of this name."""
+        found = [example for example in load_examples() if example.name == name]
+        return self.html(Answer(Form.of_example([*found, *load_examples()][0])))
+
+    def answer(self, form: Form) -> Answer:
+        """Score what the form holds, or say at which field it fails."""
+        try:
+            explanations, activations = read_feature(form.activations)
+        except InvalidRequest as error:
+            message = str(error).replace("the body", "the text")
+            return Answer(form, errors={"activations": message}, status=error.status)
+        if explanations and (form.take or not form.explanations):
+            form = replace(form, explanations=explanations)
+        form = replace(form, explanations=form.explanations[:MOST_EXPLANATIONS])
+        calls = [
+            ScoreCall(explanation, activations, llm=form.action == "llm")
+            for explanation in form.explanations or ("",)
+        ]
+        try:
+            results = tuple(self._scored(call, form.activations) for call in calls)
+            forecast = self._forecasts(calls) if form.action == "forecast" else None
+        except ScorerError as error:
+            return refused(form, error)
+        return Answer(form, results, forecast)
+
+    def html(self, answer: Answer) -> str:
+        """The page as a whole."""
+        shown = {example.name: example for example in load_examples()}
+        return (
+            environment()
+            .get_template("page.html")
+            .render(
+                form=answer.form,
+                results=answer.results,
+                forecast=answer.forecast,
+                errors=answer.errors,
+                examples=load_examples(),
+                note=shown[answer.form.example].note if answer.form.example else None,
+                most=MOST_EXPLANATIONS,
+                llm=self._llm,
+                secret=self._secret,
+                cost=_cost,
+                version=__version__,
+            )
+        )
+
+    def _forecasts(self, calls: Sequence[ScoreCall]) -> Forecast:
+        return sum((self._forecast(replace(call, llm=True)) for call in calls), Forecast())
+
+    def _scored(self, call: ScoreCall, activations: str) -> ScoreResult:
+        """What the LLM said stays on show for as long as it is kept."""
+        text = hashlib.sha256(activations.encode("utf-8", "surrogatepass")).hexdigest()
+        keys = [(str(call.explanation), text, True), (str(call.explanation), text, False)]
+        with self._lock:
+            for key in keys[:1] if call.llm else keys:
+                if key in self._kept:
+                    self._kept.move_to_end(key)
+                    return self._kept[key]
+        result = self._score(call)
+        if result.status != "degraded":
+            with self._lock:
+                self._kept[keys[0] if call.llm else keys[1]] = result
+                while len(self._kept) > _KEPT:
+                    self._kept.popitem(last=False)
+        return result
+
+
+def refused(form: Form, error: ScorerError) -> Answer:
+    """The page that says at which field a form failed."""
+    if error.status >= 500:
+        logger.error("unexpected error", exc_info=error)
+        message = "internal error; the server's log has the cause"
+        return Answer(form, errors={"other": message}, status=error.status)
+    place = (error.field or "").split("[")[0]
+    if place not in ("explanation", "activations", "secret"):
+        place = "other"
+    return Answer(form, errors={place: str(error)}, status=error.status)
+
+
+def read_feature(text: str) -> tuple[tuple[str, ...], Any]:
+    """The explanations, if any, and the activations of what was pasted.
+
+    Raises
+    ------
+    InvalidRequest : for what is not JSON or holds no activations.
+    """
+    found = read_requests(text.encode("utf-8", "replace"))
+    if all(isinstance(one, Mapping) and "tokens" in one for one in found):
+        return (), found
+    feature = found[0]
+    if not isinstance(feature, Mapping) or "activations" not in feature:
+        raise InvalidRequest(
+            'found no activations; send a list of {"tokens": [...], "values": [...]}, or an object '
+            'with such a list as "activations"'
+        )
+    raw = feature.get("explanations") or [feature.get("explanation")]
+    named = [one.get("description") if isinstance(one, Mapping) else one for one in raw]
+    explanations = tuple(one for one in named if isinstance(one, str) and one.strip())
+    return explanations, feature["activations"]
+
+
+def _cost(usage: Usage) -> str:
+    price = "" if usage.cost_usd is None else f" ({usage.cost_usd:.4f} USD)"
+    unknown = ", at a price that is not known" if usage.cost_usd is None else ""
+    return f"{usage.total_tokens:,} tokens{price}{unknown}"
