@@ -6,6 +6,7 @@ inline ones.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -26,7 +27,7 @@ _DISORDERLY = regex.compile(r"[\p{Cc}\p{Cs}\p{Bidi_Control}--[\n\t]]", regex.V1)
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """The scale of score pictures, from 0 or, where a value is negative, from -1 to 1."""
+    """The scale of score pictures: to 1, from 0 or from a quarter below it."""
 
     low: float
 
@@ -34,11 +35,13 @@ class Axis:
     def of(cls, results: Sequence[ScoreResult]) -> Axis:
         """One that has room for all of them."""
         values = [value for r in results for value in (r.score, *(r.interval or ()))]
-        return cls(-1.0 if any(value is not None and value < 0 for value in values) else 0.0)
+        return cls(min([0.0, *(math.floor(4 * v) / 4 for v in values if v is not None)]))
 
     @property
     def ticks(self) -> tuple[float, ...]:
-        return (0.0, 0.25, 0.5, 0.75, 1.0) if self.low == 0 else (-1.0, -0.5, 0.0, 0.5, 1.0)
+        step = 0.25 if self.low > -0.5 else 0.5
+        start = math.ceil(self.low / step)
+        return tuple(step * at for at in range(start, round(1 / step) + 1))
 
     def x(self, value: float) -> float:
         """Where a score is drawn, in units of the picture."""

@@ -43,7 +43,10 @@ function exchange(page, refill) {
   const answer = document.getElementById("answer");
   const scores = scoresOf(answer);
   const open = [...answer.querySelectorAll("details")].map((one) => one.open);
-  if (refill) document.getElementById("explanations").replaceWith(page.getElementById("explanations"));
+  if (refill) {
+    const filled = document.importNode(page.getElementById("explanations"), true);
+    document.getElementById("explanations").replaceWith(filled);
+  }
   for (const slot of document.querySelectorAll("[data-slot]")) {
     slot.replaceChildren(...page.getElementById(slot.id).childNodes);
   }
@@ -98,6 +101,20 @@ function rove(text) {
   });
 }
 
+// The last explanation is always an empty one, until there are as many as are scored.
+function addField(field) {
+  const all = [...form.querySelectorAll("[name=explanation]")];
+  const most = Number(document.getElementById("explanations").dataset.most);
+  if (field !== all.at(-1) || !field.value.trim() || all.length >= most) return;
+  const box = field.closest(".field");
+  const made = box.cloneNode(true);
+  const label = box.querySelector("label");
+  made.querySelector("textarea").value = "";
+  made.querySelector("textarea").id = made.querySelector("label").htmlFor = `explanation-${all.length + 1}`;
+  label.textContent = `Explanation ${all.length}`;
+  box.after(made);
+}
+
 function fields(submitter) {
   const data = new FormData(form, submitter);
   if (!submitter) data.set("do", "score");
@@ -128,6 +145,7 @@ form.addEventListener("submit", (event) => {
 
 form.addEventListener("input", (event) => {
   if (event.target.type === "file") return;
+  addField(event.target);
   clearTimeout(timer);
   const quiet = event.target.name !== "secret";
   if (quiet) timer = setTimeout(() => ask(() => fields()), PAUSE);
