@@ -142,7 +142,7 @@ def test_a_bad_paste_is_told_at_its_field(page: Page, text: str, message: str) -
 def test_a_feature_export_brings_its_explanations(page: Page) -> None:
     export = {
         "modelId": "gpt2-small",
-        "activations": [{**record, "maxValue": 3} for record in CLASSIC["activations"]],
+        "activations": [{**dict(record), "maxValue": 3} for record in NEURON.activations[:2]],
         "explanations": [{"description": "fast animals", "scores": []}, {"description": "foxes"}],
     }
     paste(page, json.dumps(export))

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 
 import matplotlib as mpl
+import numpy as np
 import pytest
 from serving import CLASSIC, shared_scorer
 
@@ -27,7 +28,8 @@ def result() -> ScoreResult:
 
 def test_every_token_is_a_dot_and_every_record_has_its_number(result: ScoreResult) -> None:
     axes = result.plot()
-    drawn = [tuple(dot) for dots in axes.collections for dot in dots.get_offsets()]  # type: ignore[attr-defined]
+    dots = [np.asarray(shown.get_offsets()) for shown in axes.collections]
+    drawn = [tuple(dot) for dot in np.concatenate(dots)]
     assert drawn == [
         dot
         for one in result.simulations

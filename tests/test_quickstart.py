@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
 NOTEBOOK = Path(__file__).parent.parent / "examples" / "quickstart.ipynb"
+
+
+def kept() -> Any:
+    return nbformat.reads(NOTEBOOK.read_text("utf-8"), as_version=4)  # type: ignore[no-untyped-call]
 
 
 # Jupyter's own: it tells of a move of its directories, and leaves sockets to the collector.
@@ -19,7 +24,7 @@ def test_the_quickstart_runs_from_top_to_bottom_without_a_key(
         monkeypatch.delenv(name)
     monkeypatch.setenv("PYTHONPATH", str(NOTEBOOK.parent.parent))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    notebook = kept()
     client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}})
     client.execute()
     outputs = [out for cell in notebook.cells for out in cell.get("outputs", ())]
@@ -28,6 +33,6 @@ def test_the_quickstart_runs_from_top_to_bottom_without_a_key(
 
 
 def test_the_kept_notebook_holds_no_outputs() -> None:
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    notebook = kept()
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(not cell.outputs and cell.execution_count is None for cell in code)
