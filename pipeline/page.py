@@ -189,6 +189,5 @@ def read_feature(text: str) -> tuple[tuple[str, ...], Any]:
 
 
 def _cost(usage: Usage) -> str:
-    price = "" if usage.cost_usd is None else f" ({usage.cost_usd:.4f} USD)"
-    unknown = ", at a price that is not known" if usage.cost_usd is None else ""
-    return f"{usage.total_tokens:,} tokens{price}{unknown}"
+    price = "price not known" if usage.cost_usd is None else f"{usage.cost_usd:.4f} USD"
+    return f"{usage.total_tokens:,} tokens ({price})"

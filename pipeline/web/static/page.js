@@ -48,6 +48,7 @@ function exchange(page, refill) {
     document.getElementById("explanations").replaceWith(filled);
   }
   for (const slot of document.querySelectorAll("[data-slot]")) {
+    if (slot.contains(document.activeElement)) slot.focus();
     slot.replaceChildren(...page.getElementById(slot.id).childNodes);
   }
   for (const field of form.querySelectorAll("[aria-describedby]")) {
