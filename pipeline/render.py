@@ -68,6 +68,7 @@ def environment() -> Environment:
     made.filters["number"] = _number
     made.filters["level"] = _level
     made.filters["visible"] = _visible
+    made.filters["spaces"] = _spaces
     made.globals.update(axis_of=Axis.of, heat_texts=heat_texts, around=around)
     return made
 
@@ -86,6 +87,11 @@ def _level(strength: float) -> int:
 
 
 def _visible(text: str) -> str:
-    """A sign where a token cannot be seen, and in place of what would disorder the others."""
+    """A text that cannot be empty: a token, or the word that names one."""
+    return _spaces(text) or "∅"
+
+
+def _spaces(text: str) -> str:
+    """With a sign for line feeds and tabs, and in place of what would disorder the rest."""
     shown = text.replace("\n", "↵\n").replace("\t", "⇥\t")
-    return _DISORDERLY.sub("\N{REPLACEMENT CHARACTER}", shown) or "∅"
+    return _DISORDERLY.sub("\N{REPLACEMENT CHARACTER}", shown)
