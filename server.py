@@ -139,7 +139,7 @@ class _Views:
         return self._page.of_example(request.args.get("example"))
 
     def form(self) -> tuple[str, int]:
-        form = _form()
+        form = Form.read(request.form, request.files)
         try:
             _check_origin()
             _check_secret(request.form, self._settings.server_key)
@@ -224,17 +224,6 @@ def _check_origin() -> None:
     """Other sites must not spend the owner's money through a visitor's browser."""
     if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
         raise InvalidRequest("the form was sent from another site; send it from this page")
-
-
-def _form() -> Form:
-    file = request.files.get("file")
-    text = file.read().decode("utf-8", "replace") if file and file.filename else ""
-    return Form(
-        tuple(one for one in request.form.getlist("explanation") if one.strip()),
-        text or request.form.get("activations", ""),
-        request.form.get("do", "score"),
-        take="take" in request.form,
-    )
 
 
 def _refuse(error: ScorerError) -> Response:

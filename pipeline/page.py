@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any
 
+from werkzeug.datastructures import FileStorage, MultiDict
+
 from pipeline import __version__
 from pipeline.errors import InvalidRequest, ScorerError
 from pipeline.examples import Example, load_examples
@@ -48,6 +50,18 @@ class Form:
         """Filled with the best explanation and the records, one a line."""
         records = ",\n".join(json.dumps(r, ensure_ascii=False) for r in example.activations)
         return cls(example.explanations[:1], f"[\n{records}\n]", example=example.name)
+
+    @classmethod
+    def read(cls, fields: MultiDict[str, str], files: MultiDict[str, FileStorage]) -> Form:
+        """As a browser sent it; a file goes before the field for what it holds."""
+        file = files.get("file")
+        text = file.read().decode("utf-8", "replace") if file and file.filename else ""
+        return cls(
+            tuple(one for one in fields.getlist("explanation") if one.strip()),
+            text or fields.get("activations", ""),
+            fields.get("do", "score"),
+            take="take" in fields,
+        )
 
 
 @dataclass(frozen=True, slots=True)
