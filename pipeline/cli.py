@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipeline import __version__, cli_cache, cli_score
+from pipeline import __version__, cli_cache, cli_compare, cli_score
 from pipeline.errors import ScorerError
 from pipeline.examples import load_examples
 from pipeline.simulation import MAX_STRENGTH
@@ -57,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
 
     score = commands.add_parser("score", help="score requests, one JSON answer a line")
     cli_score.add_command(score, lambda: _scorer())
+
+    compare = commands.add_parser("compare", help="rank the explanations of each feature")
+    cli_compare.add_command(compare, lambda: _scorer())
 
     serve = commands.add_parser("serve", help="run the HTTP server, set up by the environment")
     serve.set_defaults(run=_serve)
@@ -126,3 +129,7 @@ def _texts(result: ScoreResult) -> str:
 
 def _visible(token: str) -> str:
     return "".join(char if char.isprintable() else " " for char in token)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

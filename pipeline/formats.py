@@ -147,17 +147,16 @@ def is_lone_activation(raw: object) -> bool:
 
 
 def _explanations(raw: Mapping[str, Any]) -> tuple[object, ...]:
-    for name in ("explanation", "description"):
-        if raw.get(name) is not None:
-            return (raw[name],)
-    found = _list(raw, "explanations") or _list(raw, "scored_explanations")
-    return tuple(_words(one) for one in found)
+    if found := _list(raw, "explanations") or _list(raw, "scored_explanations"):
+        return tuple(_words(one) for one in found)
+    one = _words(raw)
+    return () if one is None else (one,)
 
 
 def _words(raw: object) -> object:
     if not isinstance(raw, Mapping):
         return raw
-    return next((raw[name] for name in ("description", "explanation") if name in raw), None)
+    return raw.get("explanation", raw.get("description"))
 
 
 def _delphi_records(raw: Mapping[str, Any]) -> list[object]:

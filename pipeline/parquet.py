@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -16,14 +15,16 @@ _NESTED = ("adjustment", "simulations", "evidence")
 
 
 def require_pyarrow() -> Any:
-    """The module `pyarrow.parquet`.
+    """The module `pyarrow`, with `pyarrow.parquet` loaded.
 
     Raises
     ------
     ConfigurationError : if it is not installed.
     """
     try:
-        return importlib.import_module("pyarrow.parquet")
+        import pyarrow.parquet
+
+        return pyarrow
     except ImportError:
         raise ConfigurationError(
             "Parquet needs pyarrow: pip install 'neuron-scorer[parquet]', or use .jsonl.gz"
@@ -38,22 +39,21 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     InvalidRequest : if the file is no sound Parquet.
     ConfigurationError : without pyarrow.
     """
-    parquet = require_pyarrow()
+    arrow = require_pyarrow()
     try:
-        with parquet.ParquetFile(path) as file:
+        with arrow.parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
                 for row in batch.to_pylist():
                     yield {name: value for name, value in row.items() if value is not None}
-    except importlib.import_module("pyarrow").ArrowException as error:
+    except arrow.ArrowException as error:
         raise InvalidRequest(f"{path} is no sound Parquet file ({error})") from None
 
 
 def write_answers(path: Path, answers: Iterable[Mapping[str, Any]]) -> None:
     """Write answers as a table; `adjustment`, `simulations` and `evidence` are JSON in it."""
-    parquet = require_pyarrow()
-    arrow: Any = importlib.import_module("pyarrow")
+    arrow = require_pyarrow()
     schema = _schema(arrow)
-    with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+    with arrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
         for rows in _batched(answers):
             writer.write_table(arrow.Table.from_pylist([_flat(row) for row in rows], schema))
 
