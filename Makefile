@@ -7,7 +7,7 @@ export HF_HUB_OFFLINE ?= 1
 # Threads that wait by spinning starve the others where cores are few.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test serve lint train bench-judgement bench-parity bench-speed bench-spend clean
+.PHONY: demo test serve lint train bench-compare bench-judgement bench-parity bench-speed bench-spend clean
 
 demo: .venv/ready
 	$(BIN)/neuron-scorer demo
@@ -30,6 +30,10 @@ train: .venv/ready
 # Judges held-out features with the models that `make train` fitted on the other folds.
 bench-judgement: .venv/ready
 	$(BIN)/python -m benchmarks.judgement
+
+# As bench-judgement: features that the judging models have not seen.
+bench-compare: .venv/ready
+	$(BIN)/python -m benchmarks.compare
 
 bench-parity: .venv/ready
 	$(BIN)/python -m benchmarks.classic_parity

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +15,15 @@ from pipeline.cli_score import BAD_REQUESTS, add_input, add_score_options, items
 from pipeline.errors import InvalidRequest
 from pipeline.items import Item
 from pipeline.run import Faults, checked
-from pipeline.wire import ScoreCall
 
 if TYPE_CHECKING:
     from pipeline.scorer import Scorer
+
+_ALONE = InvalidRequest(
+    "the only sound explanation on its texts; send several as 'explanations', or requests with the "
+    "same activations one after another",
+    "explanations",
+)
 
 
 def add_command(compare: argparse.ArgumentParser, make_scorer: Callable[[], Scorer]) -> None:
@@ -43,13 +48,15 @@ def _compare(args: argparse.Namespace) -> int:
     batch = batch_budget(args.max_batch_llm_tokens, args.max_batch_cost_usd)
     faults = Faults(args.errors)
     with args.make_scorer() as scorer:
-        found = checked(_several(items_of(args)), scorer.settings.limits, faults)
-        for items in _features(found):
-            if len(items) < 2:  # The others cannot be scored.
+        for _, same in groupby(items_of(args), key=_texts):
+            found = list(checked(same, scorer.settings.limits, faults))
+            if len(found) == 1:
+                faults.add(found[0][0], _ALONE)
+            if len(found) < 2:
                 continue
-            item = items[0][0]
-            results = [call.run(scorer, [batch]) for _, call in items]
-            comparison = compare_results([str(call.explanation) for _, call in items], results)
+            item = found[0][0]
+            results = [call.run(scorer, [batch]) for _, call in found]
+            comparison = compare_results([str(call.explanation) for _, call in found], results)
             if args.json:
                 about = {"line": item.line, "id": item.id}
                 print(json.dumps({**about, **comparison.to_dict()}, allow_nan=False), flush=True)
@@ -59,26 +66,6 @@ def _compare(args: argparse.Namespace) -> int:
     if faults.count:
         print(f"neuron-scorer: {faults}", file=sys.stderr)
     return BAD_REQUESTS if faults.count else 0
-
-
-def _features(found: Iterable[tuple[Item, ScoreCall]]) -> Iterator[list[tuple[Item, ScoreCall]]]:
-    for _, items in groupby(found, key=lambda one: _texts(one[0])):
-        yield list(items)
-
-
-def _several(items: Iterable[Item]) -> Iterator[Item]:
-    """The items; one that has no other on the same texts becomes a fault."""
-    for _, group in groupby(items, key=_texts):
-        same = list(group)
-        if len(same) == 1 and isinstance(same[0].body, Mapping):
-            error = InvalidRequest(
-                "the only explanation on its texts; send several as 'explanations', or requests "
-                "with the same activations one after another",
-                "explanations",
-            )
-            yield Item(same[0].index, same[0].line, same[0].id, same[0].digest, error)
-        else:
-            yield from same
 
 
 def _texts(item: Item) -> object:

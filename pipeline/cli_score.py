@@ -132,6 +132,7 @@ def _forecast(args: argparse.Namespace, scorer: Scorer) -> int:
     for _, call in checked(items_of(args), scorer.settings.limits, faults):
         total += call.forecast(scorer)
     print(total)
+    faults.close()
     if faults.count:
         print(f"neuron-scorer: {faults}", file=sys.stderr)
     return BAD_REQUESTS if faults.count else 0

@@ -207,4 +207,9 @@ def _quantile(pairs: int, n_records: int) -> float:
     """Student's quantile for so many intervals at once (Abramowitz and Stegun 26.7.5)."""
     z = NormalDist().inv_cdf(1.0 - (1.0 - LEVEL) / (2.0 * max(pairs, 1)))
     free = max(n_records - 1, 1)
-    return z + (z**3 + z) / (4 * free) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * free**2)
+    return (
+        z
+        + (z**3 + z) / (4 * free)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * free**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * free**3)
+    )

@@ -64,8 +64,12 @@ class Lines:
         self._path = path
         self._packed = path.suffix == ".gz"
         self._file: IO[bytes] = path.open("ab")
-        _lock(self._file, path)
-        os.truncate(path, _end_of_members(path) if self._packed else _end_of_lines(path))
+        try:
+            _lock(self._file, path)
+            os.truncate(path, _end_of_members(path) if self._packed else _end_of_lines(path))
+        except BaseException:
+            self._file.close()
+            raise
 
     def rows(self) -> Iterator[dict[str, Any]]:
         with gzip.open(self._path) if self._packed else self._path.open("rb") as file:

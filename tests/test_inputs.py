@@ -133,7 +133,7 @@ def test_the_texts_of_one_latent_are_one_entry(file: Path) -> None:
 
 
 def test_rows_of_parquet_are_entries(file: Path) -> None:
-    rows = [OURS, {**OURS, "id": None, "tolerance": 0.5}]
+    rows = [{**OURS, "tolerance": None}, {**OURS, "id": None, "tolerance": 0.5}]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), file)
     first, second = read_entries(str(file))
     assert first.value == OURS

@@ -29,9 +29,10 @@ def written(path: Path, rows: list[Any], *, complete: bool = False) -> None:
 
 def kept(path: Path, options: Mapping[str, Any] = OPTIONS) -> list[dict[str, Any]]:
     output = open_output(path, options, resume=True)
-    found = list(output.rows())
-    output.close(complete=False)
-    return found
+    try:
+        return list(output.rows())
+    finally:
+        output.close(complete=False)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -135,6 +136,7 @@ def test_a_table_holds_the_whole_answer(tmp_path: Path) -> None:
     example = load_examples()[0]
     answer = shared_scorer().score(example.explanations[0], example.activations).to_dict()
     row = {"index": 0, "line": 1, "id": None, "explanation": "x", **answer, "digest": "d"}
+    row = json.loads(json.dumps(row))
     path = tmp_path / "out.parquet"
     written(path, [row], complete=True)
     table = pyarrow.parquet.read_table(path)
