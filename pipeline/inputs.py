@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -112,23 +113,23 @@ def _read_text(file: IO[bytes]) -> Iterator[Entry]:
     if first is None:
         raise InvalidRequest("expected a JSON object with 'explanation' and 'activations'")
     number, line = first
-    if line.startswith(b"{") and line.endswith(b"}"):
-        yield _entry(number, line)
+    second = next(numbered, None)
+    # No document has an object on a line of its own behind one that opens no array.
+    if _is_object(line) or (second and _is_object(second[1]) and not line.startswith(b"[")):
+        for number, line in chain([first, second] if second else [first], numbered):
+            yield _entry(number, line)
+        return
+    rest = [line, second[1] if second else b"", *(text for _, text in numbered)]
+    try:
+        document = read_json(b"\n".join(rest))
+    except InvalidRequest as error:
+        yield Entry(number, _digest(line), error=error)
     else:
-        # Of one document, or broken: the rest of it tells.
-        rest = list(numbered)
-        try:
-            document = read_json(b"\n".join([line, *(text for _, text in rest)]))
-        except InvalidRequest as error:
-            if not any(text.startswith(b"{") and text.endswith(b"}") for _, text in rest):
-                yield Entry(number, _digest(line), error=error)
-                return
-            numbered = iter([first, *rest])
-        else:
-            yield from _elements(document)
-            return
-    for number, line in numbered:
-        yield _entry(number, line)
+        yield from _elements(document)
+
+
+def _is_object(line: bytes) -> bool:
+    return line.startswith(b"{") and line.endswith(b"}")
 
 
 def _elements(document: Any) -> Iterator[Entry]:
