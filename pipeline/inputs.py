@@ -113,15 +113,16 @@ def _read_text(file: IO[bytes]) -> Iterator[Entry]:
     if first is None:
         raise InvalidRequest("expected a JSON object with 'explanation' and 'activations'")
     number, line = first
-    second = next(numbered, None)
+    # A pipe may bring the second line only once the first is answered.
+    second = None if _is_object(line) else next(numbered, None)
+    read = [first, second] if second else [first]
     # No document has an object on a line of its own behind one that opens no array.
-    if _is_object(line) or (second and _is_object(second[1]) and not line.startswith(b"[")):
-        for number, line in chain([first, second] if second else [first], numbered):
+    if _is_object(read[-1][1]) and not line.startswith(b"["):
+        for number, line in chain(read, numbered):
             yield _entry(number, line)
         return
-    rest = [line, second[1] if second else b"", *(text for _, text in numbered)]
     try:
-        document = read_json(b"\n".join(rest))
+        document = read_json(b"\n".join(text for _, text in chain(read, numbered)))
     except InvalidRequest as error:
         yield Entry(number, _digest(line), error=error)
     else:
