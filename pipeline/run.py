@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from pipeline.budget import Allowance, Reservation
+from pipeline.budget import Allowance
 from pipeline.errors import ConfigurationError, InvalidRequest
 from pipeline.items import Item
 from pipeline.outputs import Output
@@ -153,7 +153,8 @@ class Run:
             elif row.get("digest") != item.digest:
                 raise _changed(item.line)
             else:
-                self._spent.settle(Reservation(Usage()), _usage(row))
+                if nothing := self._spent.reserve(Usage()):
+                    self._spent.settle(nothing, _usage(row))
                 self.tally.kept += 1
                 row = next(rows, None)
         if row is not None:
