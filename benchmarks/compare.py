@@ -181,7 +181,8 @@ def _report(pairs: Sequence[Pair], features: int) -> Iterator[str]:
         "",
         '"All six" is the share of features in which all six intervals hold, of which 90 % is '
         "asked. On the other half of the texts both differences are uncertain, so there the "
-        "interval is widened by the one that the other half gives by itself.",
+        "interval is widened by the one that the other half gives by itself. What is true is not "
+        "adjusted, so the adjusted rows also show how far the adjustment moves a difference.",
         "",
         "| | half-width | same texts: holds | all six | other texts: holds | all six "
         "| shown | shown, but the reverse on the other texts | on all records "
