@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import __version__, cli_cache
+from pipeline import __version__, cli_batch, cli_cache
 from pipeline.batch import batch_budget, naming
 from pipeline.errors import ScorerError
 from pipeline.examples import load_examples
@@ -92,6 +92,9 @@ def _parser() -> argparse.ArgumentParser:
     score.set_defaults(run=_score)
     for command in (demo, score):
         command.add_argument("--no-llm", action="store_const", const=False, dest="llm")
+
+    batch = commands.add_parser("batch", help="have the LLM answer in batches, at half the price")
+    cli_batch.add_arguments(batch)
 
     serve = commands.add_parser("serve", help="run the HTTP server, set up by the environment")
     serve.set_defaults(run=_serve)
