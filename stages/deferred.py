@@ -97,7 +97,7 @@ class Postbox:
                     raise SimulatorError(reason)
                 if self._trial:
                     return self._try(postponed, question, self._trial)
-                self._round.send(postponed, question, worst)
+                self._send(postponed, question, worst)
                 self._sent.add(bytes.fromhex(postponed.key))
             self._waiting = True
         raise SimulatorError("the answer is not there yet")
@@ -112,7 +112,7 @@ class Postbox:
         """
         if self._broken:
             raise ConfigurationError(
-                f"the first request, which is sent at once as a trial, failed: {self._broken}"
+                f"a trial of one request, sent at once, failed: {self._broken}"
             )
         waiting, self._waiting = self._waiting, False
         if waiting:
@@ -123,6 +123,13 @@ class Postbox:
         if reason := this.refused.get(key) or this.closed:
             return reason
         return None if this.budget.reserve(worst) else f"{this.budget} ended"
+
+    def _send(self, postponed: Postponed, question: Chat, worst: Usage) -> None:
+        try:
+            self._round.send(postponed, question, worst)
+        except SimulatorError as error:
+            self._broken = error
+            raise
 
     def _try(self, postponed: Postponed, question: Chat, trial: Trial) -> Reply:
         online = replace(self.asker, outbox=None, price=trial.price)

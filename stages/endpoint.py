@@ -106,14 +106,19 @@ class Endpoint:
         if isinstance(question, Prompt):
             parameters = dialect.completion(question)
             return _read_echo(client.completions.create(model=self.model, **parameters))
-        if question.odds and not dialect.alternatives:
-            raise SimulatorError(NO_ODDS)
+        self._check(question)
         parameters = dialect.chat(question)
         completion = client.chat.completions.create(model=self.model, **parameters)
         return self.read(completion, odds=question.odds)
 
     def body(self, question: Chat) -> dict[str, Any]:
-        """What it would be sent, in the form that it is known to accept."""
+        """What it would be sent, in the form that it is known to accept.
+
+        Raises
+        ------
+        SimulatorError : if log probabilities are wanted, and it is known to send none.
+        """
+        self._check(question)
         return {"model": self.model, **self.dialect.chat(question)}
 
     def read(self, completion: ChatCompletion, *, odds: bool) -> RawAnswer:
@@ -143,6 +148,10 @@ class Endpoint:
             (usage and usage.prompt_tokens) or 0,
             (usage and usage.completion_tokens) or 0,
         )
+
+    def _check(self, question: Chat) -> None:
+        if question.odds and not self.dialect.alternatives:
+            raise SimulatorError(NO_ODDS)
 
     def _failure(self, question: Question, error: Exception) -> SimulatorError:
         import openai

@@ -72,6 +72,8 @@ class BatchServer:
     def _arrived(self) -> None:
         request = f"{flask.request.method} {flask.request.path.removeprefix('/v1')}"
         self.seen.append(request)
+        # Whoever is killed now has sent all of it.
+        flask.request.get_data()
         self.before(request)
 
     def _left(self, response: flask.Response) -> flask.Response:

@@ -11,6 +11,7 @@ import pytest
 from batch_server import ANSWERED, BatchServer
 from fault_server import Body, Reply, completion, error, mark_first_words
 from serving import shared_scorer
+from test_logprobs import word_by_word
 
 from pipeline import cli
 from pipeline.archive import export
@@ -258,7 +259,7 @@ def test_a_trial_that_fails_stops_the_job_before_anything_is_written(
     desk: Desk, provider: BatchServer
 ) -> None:
     provider.otherwise = lambda body: error(401, "who are you")
-    with pytest.raises(ConfigurationError, match=r"trial, failed: .* refused the API key"):
+    with pytest.raises(ConfigurationError, match=r"trial .* failed: .* refused the API key"):
         desk.run()
     assert provider.batches == {}
 
@@ -308,13 +309,38 @@ def test_a_file_that_the_day_s_budget_does_not_cover_is_not_started(
     assert len(provider.answered) == REQUESTS - 1
 
 
-def test_the_logprobs_simulator_asks_for_words_in_chats(desk: Desk, provider: BatchServer) -> None:
+def test_log_probabilities_come_in_batches_of_chats(desk: Desk, provider: BatchServer) -> None:
     desk.settings["simulator"] = "logprobs"
-    provider.otherwise = lambda body: completion("{}")
-    desk.run(rounds=1)
+    provider.otherwise = word_by_word
+    desk.run()
     assert all(line["body"]["logprobs"] is True for line in provider.lines(0))
     # One text a request, and the trial.
     assert len(provider.lines(0)) == REQUESTS * len(TEXTS) - 1
+    assert desk.scores() == [("full", 0, len(TEXTS))] * REQUESTS
+
+
+def test_log_probabilities_that_do_not_come_stop_the_job(desk: Desk, provider: BatchServer) -> None:
+    desk.settings["simulator"] = "logprobs"
+    provider.otherwise = lambda body: completion("{}")
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match="sends no log probabilities"):
+            desk.run()
+    assert len(provider.at_once) == 1
+    assert provider.batches == {}
+
+
+def test_answers_that_are_fetched_twice_are_kept_once(desk: Desk, provider: BatchServer) -> None:
+    with desk.job() as job:
+        for _ in range(2):
+            assert not job.go_on()
+    state = desk.folder / "job" / "job.json"
+    before = state.read_bytes()
+    desk.run()
+    kept = len(list(export(Path(desk.settings["cache_path"]))))
+    # As a kill between the cache and the note of it would leave the job.
+    state.write_bytes(before)
+    desk.run()
+    assert len(list(export(Path(desk.settings["cache_path"])))) == kept == REQUESTS
 
 
 def test_a_job_is_not_gone_on_with_by_other_requests_or_models(
