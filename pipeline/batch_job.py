@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pipeline.budget import Allowance, Limit
-from pipeline.errors import ConfigurationError, InvalidRequest
+from pipeline.errors import ConfigurationError
 from pipeline.forecast import Forecast, in_words
 from pipeline.job import Progress
 from pipeline.job_files import MOST_REQUESTS, RequestFiles, read_answers
@@ -124,13 +124,8 @@ class BatchJob:
         """What the first round would take, by the prices of batches; nothing is sent."""
         total = Forecast()
         with self._scorer() as scorer:
-            for place, call in enumerate(self._calls()):
-                try:
-                    if isinstance(call, InvalidRequest):
-                        raise call
-                    total += call.forecast(scorer, self._simulator)
-                except InvalidRequest as error:
-                    _log.warning("request %d is left out: %s", place, error)
+            for _, call in self._calls():
+                total += call.forecast(scorer, self._simulator)
         return total
 
     def go_on(self, wait: float | None = None) -> bool:

@@ -5,22 +5,25 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.budget import Limit
+from pipeline.batch import batch_budget
+from pipeline.cli_score import add_input, add_score_options, items_of
 from pipeline.errors import InvalidRequest
+from pipeline.run import Faults, checked
 from pipeline.settings import Settings
-from pipeline.wire import ScoreCall, read_requests
+from pipeline.wire import ScoreCall
 
-_OPTIONS = ("tolerance", "max_llm_tokens", "max_cost_usd")
+# What decides which questions a score asks.
+_OPTIONS = ("tolerance", "max_llm_tokens", "max_cost_usd", "llm", "explanation", "explanations")
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Give the command `batch` its arguments."""
-    command.add_argument("requests", type=Path, help="file of requests, as for the command score")
+    add_input(command)
     command.add_argument(
-        "--job", type=Path, metavar="DIR", help="where the job is kept; default: REQUESTS.batch"
+        "--job", type=Path, metavar="DIR", help="where the job is kept; default: INPUT.batch"
     )
     command.add_argument(
         "--wait",
@@ -31,11 +34,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="stay until all is done, and look every so often (60); default: do what can be done",
     )
     command.add_argument("--dry-run", action="store_true", help="print the cost; nothing is sent")
-    command.add_argument("--tolerance", type=float, help="half-width of the interval that will do")
-    command.add_argument("--max-llm-tokens", type=int, metavar="N", help="budget of each score")
-    command.add_argument("--max-cost-usd", type=float, metavar="USD", help="budget of each score")
-    command.add_argument("--max-batch-llm-tokens", type=int, metavar="N", help="budget of the job")
-    command.add_argument("--max-batch-cost-usd", type=float, metavar="USD", help="... in USD")
+    add_score_options(command)
     command.add_argument(
         "--rounds", type=int, default=3, metavar="N", help="how often what has no answer is sent"
     )
@@ -48,38 +47,35 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> None:
     from pipeline.batch_job import BatchJob, Terms
 
-    limit = Limit(args.max_batch_llm_tokens, args.max_batch_cost_usd)
-    limit.check("max_batch_")
+    limit = batch_budget(args.max_batch_llm_tokens, args.max_batch_cost_usd).limit
     for name in ("rounds", "requests_per_file"):
         if getattr(args, name) < 1:
             raise InvalidRequest("expected at least 1", name)
-    options = {name: getattr(args, name) for name in _OPTIONS}
-    options = {name: value for name, value in options.items() if value is not None}
-    file: Path = args.requests
+    if args.input == "-":
+        raise InvalidRequest("the requests are read once a round, so name a file", "input")
+    settings = Settings.from_environment()
+    file = Path(args.input)
+    folder: Path = args.job or file.with_name(f"{file.name}.batch")
+    about = {name: str(getattr(args, name)) for name in _OPTIONS}
     with file.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    about = {"requests": digest, **{name: str(value) for name, value in options.items()}}
-    folder = args.job or file.with_name(f"{file.name}.batch")
-    job = BatchJob(
-        folder,
-        Settings.from_environment(),
-        lambda: _calls(file, options),
-        about,
-        Terms(args.rounds, args.requests_per_file, limit),
-        lambda line: print(line, file=sys.stderr, flush=True),
-    )
-    with job:
+        about["requests"] = hashlib.file_digest(opened, "sha256").hexdigest()
+
+    def calls() -> Iterator[tuple[int, ScoreCall]]:
+        faults = Faults(folder / "left-out.jsonl")
+        for item, call in checked(items_of(args), settings.limits, faults):
+            yield item.index, call
+        faults.close()
+        if faults.count:
+            tell(str(faults))
+
+    def tell(line: str) -> None:
+        print(f"neuron-scorer: {line}", file=sys.stderr, flush=True)
+
+    terms = Terms(args.rounds, args.requests_per_file, limit)
+    with BatchJob(folder, settings, calls, about, terms, tell) as job:
         if args.dry_run:
             print(job.forecast())
         elif job.go_on(args.wait):
-            print(f"done; score now, with the same CACHE_PATH: neuron-scorer score {file}")
+            print("done: with the same CACHE_PATH and options, `neuron-scorer score` finds it all")
         else:
-            print("not done yet; run the same command again")
-
-
-def _calls(file: Path, options: Mapping[str, object]) -> Iterator[ScoreCall | InvalidRequest]:
-    for body in read_requests(file.read_bytes()):
-        try:
-            yield ScoreCall.parse({**body, **options} if isinstance(body, Mapping) else body)
-        except InvalidRequest as error:
-            yield error
+            print("not done yet: run the same command again")

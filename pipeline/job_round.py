@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.errors import InvalidRequest
 from pipeline.job import replace_file
 from pipeline.scorer import Scorer
 from pipeline.wire import ScoreCall
 from stages.deferred import Deferred, Waiting
 
-_log = logging.getLogger(__name__)
-
-Calls = Callable[[], Iterable[ScoreCall | InvalidRequest]]
-"""Gives the requests anew each time, an error in place of one that cannot be read."""
+Calls = Callable[[], Iterable[tuple[int, ScoreCall]]]
+"""Gives the requests that can be scored, anew each time, and their numbers in the input."""
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """The requests of a job that still wait for answers, by their places in the input."""
+    """The requests of a job that still wait for answers, by their numbers in the input."""
 
     folder: Path
     number: int
@@ -35,22 +31,18 @@ class Round:
         """
         before = self._waiting()
         waiting = []
-        for place, call in enumerate(self.calls()):
-            if before is not None and place not in before:
+        for number, call in self.calls():
+            if before is not None and number not in before:
                 continue
             try:
-                if isinstance(call, InvalidRequest):
-                    raise call
                 # The adjustment asks nothing.
                 replace(call, adjust=False).run(scorer, simulator=simulator)
             except Waiting:
-                waiting.append(place)
-            except InvalidRequest as error:
-                _log.warning("request %d is left out: %s", place, error)
+                waiting.append(number)
         replace_file(self._file(self.number), json.dumps(waiting).encode())
 
     def _waiting(self) -> frozenset[int] | None:
-        """The places that the round before left waiting; None: it is the first."""
+        """The requests that the round before left waiting; None: it is the first."""
         if self.number == 1:
             return None
         return frozenset(json.loads(self._file(self.number - 1).read_text("utf-8")))

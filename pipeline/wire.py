@@ -100,22 +100,6 @@ class ScoreCall:
         )
 
 
-def read_requests(body: bytes) -> list[Any]:
-    """Read one request, a JSON array of requests, or JSON Lines with one a line.
-
-    Raises
-    ------
-    InvalidRequest : for what `read_json` refuses, and where there is no request.
-    """
-    lines = [line for line in body.split(b"\n") if line.strip()]
-    if len(lines) > 1 and lines[0].rstrip().endswith(b"}"):
-        return [read_json(line) for line in lines]
-    found = read_json(body)
-    if found == []:
-        raise InvalidRequest("expected a JSON object with 'explanation' and 'activations'")
-    return found if isinstance(found, list) else [found]
-
-
 def read_json(body: bytes) -> Any:
     """Parse JSON as RFC 8259 has it, where Python is laxer, and refuse what is ambiguous.
 

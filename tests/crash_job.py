@@ -34,9 +34,9 @@ class Rounds:
         simulate_rounds(request, PLAIN_GATE, Estimate(0.5, 0.3), simulator, 1e-6)
 
 
-def calls() -> list[ScoreCall]:
+def calls() -> list[tuple[int, ScoreCall]]:
     activations = [{"tokens": ["One", " two"], "values": [1, 0]}]
-    return [ScoreCall(f"numbers, kind {number}", activations) for number in range(REQUESTS)]
+    return [(n, ScoreCall(f"numbers, kind {n}", activations)) for n in range(REQUESTS)]
 
 
 def main(endpoint: str, model: str, folder: str) -> int:

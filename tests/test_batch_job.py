@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from pipeline import cli
 from pipeline.archive import export
 from pipeline.batch_job import BatchJob, Terms
 from pipeline.budget import Limit
-from pipeline.errors import ConfigurationError, InvalidRequest, OverBudget, SimulatorError
+from pipeline.errors import ConfigurationError, OverBudget, SimulatorError
 from pipeline.ledger import DailyBudget
 from pipeline.settings import Settings
 from pipeline.wire import ScoreCall
@@ -33,8 +33,8 @@ def call(number: int) -> ScoreCall:
     return ScoreCall(f"fast animals, kind {number}", activations, tolerance=1e-6)
 
 
-def calls(requests: int = REQUESTS) -> Callable[[], list[ScoreCall | InvalidRequest]]:
-    return lambda: [call(number) for number in range(requests)]
+def calls() -> list[tuple[int, ScoreCall]]:
+    return [(number, call(number)) for number in range(REQUESTS)]
 
 
 @pytest.fixture
@@ -64,13 +64,12 @@ class Desk:
             "prices_path": str(prices),
         }
         self.told: list[str] = []
-        self.calls = calls()
 
     def job(self, **terms: Any) -> BatchJob:
         return BatchJob(
             self.folder / "job",
             Settings(**self.settings),
-            self.calls,
+            calls,
             {"requests": "these"},
             Terms(**terms),
             self.told.append,
@@ -96,7 +95,7 @@ class Desk:
             shared_scorer()._models.load(), simulators=Simulators(scorer.settings), day=None
         )
         scorer._models._loaded = models
-        done = [one.run(scorer) for one in self.calls() if isinstance(one, ScoreCall)]
+        done = [one.run(scorer) for _, one in calls()]
         scorer.close()
         return [(one.route, one.usage.calls, one.usage.cached_calls) for one in done]
 
@@ -388,11 +387,11 @@ def test_the_command_goes_on_from_where_the_job_is(
     assert capsys.readouterr().out.startswith("requests: 3,")
     assert cli.main(command) == 0
     captured = capsys.readouterr()
-    assert captured.out == "not done yet; run the same command again\n"
+    assert captured.out == "not done yet: run the same command again\n"
     assert "round 1: 2 LLM requests in 1 file, at most" in captured.err
     assert cli.main([*command, "--wait", "0.01"]) == 0
     captured = capsys.readouterr()
-    assert captured.out.startswith("done; score now")
+    assert captured.out.startswith("done: ")
     assert "2 of 2 requests are answered: 220 tokens" in captured.err
     assert cli.main([*command[:2], "--tolerance", "0.5"]) == 2
     assert "begun with tolerance 1e-06, now it is 0.5" in capsys.readouterr().err
