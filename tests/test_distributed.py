@@ -1,0 +1,166 @@
+"""Scores on a real Ray of two workers, which is started once: that takes long."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from fault_server import Body, FaultServer, Reply, mark_first_words
+from serving import shared_scorer
+
+from pipeline import cli
+from pipeline.distributed import Cluster, score_many
+from pipeline.errors import InvalidRequest, OverBudget
+from pipeline.settings import Settings
+
+ray = pytest.importorskip("ray")
+
+TWO = Cluster(workers=2)
+MARK = f"NEURON_SCORER_TEST={uuid4()}"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    name, _, value = MARK.partition("=")
+    os.environ[name] = value
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=100_000_000,
+    )
+    yield
+    ray.shutdown()
+
+
+def requests(count: int) -> Iterator[dict[str, Any]]:
+    for number in range(count):
+        activations = [
+            {"tokens": ["the", " quick", " fox", f" {number}"], "values": [0, 1, 3, 0]},
+            {"tokens": ["a", " spotted", " leopard"], "values": [0, 0, 2]},
+        ]
+        yield {"explanation": f"fast animals {number}", "activations": activations}
+
+
+def workers() -> list[int]:
+    """The processes of this cluster that score."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            named = (folder / "cmdline").read_bytes().startswith(b"ray::Worker")
+            ours = MARK.encode() in (folder / "environ").read_bytes()
+        except OSError:
+            continue
+        if named and ours:
+            found.append(int(folder.name))
+    return found
+
+
+def settings(server: FaultServer, tmp_path: Path, **changes: Any) -> Settings:
+    made = {
+        "openai_base_url": server.base_url,
+        "simulator_model": server.model,
+        "cache_path": str(tmp_path / "cache.sqlite"),
+        "llm_concurrency": 2,
+        **changes,
+    }
+    return Settings(**made)
+
+
+def test_a_cluster_scores_as_one_process_does_and_in_order() -> None:
+    found = list(score_many(requests(25), cluster=TWO, settings=Settings()))
+    alone = list(shared_scorer().score_many(requests(25)))
+    assert [one.score for one in found] == pytest.approx([one.score for one in alone], abs=1e-6)
+    assert found[3].reason == alone[3].reason
+    assert found[3].route == "cheap"
+
+
+def test_a_worker_that_is_killed_loses_nothing_and_pays_for_nothing_twice(
+    fault_server: FaultServer, tmp_path: Path
+) -> None:
+    killed = []
+
+    def kill_one(body: Body) -> Reply:
+        if len(fault_server.requests) == 5:
+            killed.extend(workers()[:1])
+            os.kill(killed[0], signal.SIGKILL)
+        return mark_first_words(body)
+
+    fault_server.otherwise = kill_one
+    options = {"tolerance": 1e-6}
+    made = settings(fault_server, tmp_path)
+    found = list(score_many(requests(40), cluster=TWO, settings=made, **options))
+    assert len(killed) == 1
+    assert [one.route for one in found] == ["full"] * 40
+    # One request a score, and none of them a second time.
+    assert set(Counter(json.dumps(body) for body in fault_server.requests).values()) == {1}
+    assert len(fault_server.requests) == 40
+
+
+def test_workers_share_one_rate_and_one_budget(fault_server: FaultServer, tmp_path: Path) -> None:
+    def slowly(body: Body) -> Reply:
+        time.sleep(0.05)
+        return mark_first_words(body)
+
+    fault_server.otherwise = slowly
+    made = settings(fault_server, tmp_path, llm_concurrency=1)
+    options = {"tolerance": 1e-6, "max_batch_llm_tokens": 5_000}
+    found = list(score_many(requests(40), cluster=TWO, settings=made, **options))
+    assert fault_server.most_at_once == 1
+    assert 110 <= sum(one.usage.total_tokens for one in found) <= 5_000
+    degraded = [one.reason for one in found if one.status == "degraded"]
+    assert degraded
+    assert all(reason and "the batch's budget of 5,000" in reason for reason in degraded)
+
+
+def test_the_day_s_budget_refuses_on_a_cluster_too(
+    fault_server: FaultServer, tmp_path: Path
+) -> None:
+    made = settings(fault_server, tmp_path, daily_llm_tokens=10)
+    with pytest.raises(OverBudget, match="until midnight UTC"):
+        list(score_many(requests(3), cluster=TWO, settings=made, tolerance=1e-6))
+    options = {"tolerance": 1e-6, "on_budget": "degrade"}
+    found = list(score_many(requests(3), cluster=TWO, settings=made, **options))
+    assert {one.status for one in found} == {"degraded"}
+    assert fault_server.requests == []
+
+
+def test_no_more_requests_are_read_than_can_be_worked_on() -> None:
+    read = []
+
+    def endless() -> Iterator[dict[str, Any]]:
+        for request in requests(100_000):
+            read.append(request)
+            yield request
+
+    found = score_many(endless(), cluster=TWO, settings=Settings())
+    next(found)
+    found.close()  # type: ignore[attr-defined]
+    assert len(read) <= 200
+
+
+def test_a_request_that_cannot_be_scored_is_named() -> None:
+    asked = [*requests(3), {"explanation": "", "activations": []}]
+    with pytest.raises(InvalidRequest, match="explanation: is empty"):
+        list(score_many(asked, cluster=TWO, settings=Settings()))
+
+
+def test_the_command_scores_on_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "in.jsonl"
+    file.write_text("\n".join(json.dumps(one) for one in requests(4)))
+    command = ["score", str(file), "--brief", "--no-llm", "--out"]
+    assert cli.main([*command, "ray.jsonl", "--ray", "--workers", "1"]) == 0
+    rows = [json.loads(line) for line in Path("ray.jsonl").read_text().splitlines()]
+    assert [row["index"] for row in rows] == list(range(4))
+    alone = [one.score for one in shared_scorer().score_many(requests(4), simulator=None)]
+    assert [row["score"] for row in rows] == pytest.approx(alone, abs=1e-6)
