@@ -227,9 +227,14 @@ def _connected(cluster: Cluster) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    own = {"include_dashboard": False} if cluster.address == "local" else {}
+    dashboard = False if cluster.address == "local" else None
     try:
-        ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.WARNING, **own)
+        ray.init(
+            cluster.address,
+            include_dashboard=dashboard,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+        )
     except (ConnectionError, ValueError) as error:
         raise ConfigurationError(f"no Ray cluster at {cluster.address!r}: {error}") from None
     try:

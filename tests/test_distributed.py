@@ -23,7 +23,7 @@ from pipeline.settings import Settings
 
 ray = pytest.importorskip("ray")
 
-TWO = Cluster(workers=2)
+ONE, TWO = Cluster(workers=1), Cluster(workers=2)
 MARK = f"NEURON_SCORER_TEST={uuid4()}"
 
 
@@ -77,9 +77,10 @@ def settings(server: FaultServer, tmp_path: Path, **changes: Any) -> Settings:
 
 
 def test_a_cluster_scores_as_one_process_does_and_in_order() -> None:
-    found = list(score_many(requests(25), cluster=TWO, settings=Settings()))
-    alone = list(shared_scorer().score_many(requests(25)))
-    assert [one.score for one in found] == pytest.approx([one.score for one in alone], abs=1e-6)
+    found = list(score_many(requests(12), cluster=TWO, settings=Settings()))
+    alone = list(shared_scorer().score_many(requests(12)))
+    # With other numbers of threads, other roundings.
+    assert [one.score for one in found] == pytest.approx([one.score for one in alone], abs=1e-4)
     assert found[3].reason == alone[3].reason
     assert found[3].route == "cheap"
 
@@ -96,14 +97,13 @@ def test_a_worker_that_is_killed_loses_nothing_and_pays_for_nothing_twice(
         return mark_first_words(body)
 
     fault_server.otherwise = kill_one
-    options = {"tolerance": 1e-6}
     made = settings(fault_server, tmp_path)
-    found = list(score_many(requests(40), cluster=TWO, settings=made, **options))
+    found = list(score_many(requests(24), cluster=TWO, settings=made, tolerance=1e-6))
     assert len(killed) == 1
-    assert [one.route for one in found] == ["full"] * 40
+    assert [one.route for one in found] == ["full"] * 24
     # One request a score, and none of them a second time.
     assert set(Counter(json.dumps(body) for body in fault_server.requests).values()) == {1}
-    assert len(fault_server.requests) == 40
+    assert len(fault_server.requests) == 24
 
 
 def test_workers_share_one_rate_and_one_budget(fault_server: FaultServer, tmp_path: Path) -> None:
@@ -113,10 +113,13 @@ def test_workers_share_one_rate_and_one_budget(fault_server: FaultServer, tmp_pa
 
     fault_server.otherwise = slowly
     made = settings(fault_server, tmp_path, llm_concurrency=1)
-    options = {"tolerance": 1e-6, "max_batch_llm_tokens": 5_000}
-    found = list(score_many(requests(40), cluster=TWO, settings=made, **options))
+    budget = 5_000
+    asked = requests(24)
+    found = list(
+        score_many(asked, cluster=TWO, settings=made, max_batch_llm_tokens=budget, tolerance=1e-6)
+    )
     assert fault_server.most_at_once == 1
-    assert 110 <= sum(one.usage.total_tokens for one in found) <= 5_000
+    assert 110 <= sum(one.usage.total_tokens for one in found) <= budget
     degraded = [one.reason for one in found if one.status == "degraded"]
     assert degraded
     assert all(reason and "the batch's budget of 5,000" in reason for reason in degraded)
@@ -126,11 +129,12 @@ def test_the_day_s_budget_refuses_on_a_cluster_too(
     fault_server: FaultServer, tmp_path: Path
 ) -> None:
     made = settings(fault_server, tmp_path, daily_llm_tokens=10)
+    first, second = requests(2)
+    asked = [{**first, "on_budget": "degrade"}, second]
+    found = score_many(asked, cluster=ONE, settings=made, tolerance=1e-6)
+    assert next(found).status == "degraded"
     with pytest.raises(OverBudget, match="until midnight UTC"):
-        list(score_many(requests(3), cluster=TWO, settings=made, tolerance=1e-6))
-    options = {"tolerance": 1e-6, "on_budget": "degrade"}
-    found = list(score_many(requests(3), cluster=TWO, settings=made, **options))
-    assert {one.status for one in found} == {"degraded"}
+        next(found)
     assert fault_server.requests == []
 
 
@@ -142,16 +146,16 @@ def test_no_more_requests_are_read_than_can_be_worked_on() -> None:
             read.append(request)
             yield request
 
-    found = score_many(endless(), cluster=TWO, settings=Settings())
+    found = score_many(endless(), cluster=ONE, settings=Settings())
     next(found)
     found.close()  # type: ignore[attr-defined]
-    assert len(read) <= 200
+    assert len(read) <= 100
 
 
 def test_a_request_that_cannot_be_scored_is_named() -> None:
     asked = [*requests(3), {"explanation": "", "activations": []}]
     with pytest.raises(InvalidRequest, match="explanation: is empty"):
-        list(score_many(asked, cluster=TWO, settings=Settings()))
+        list(score_many(asked, cluster=ONE, settings=Settings()))
 
 
 def test_the_command_scores_on_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,4 +167,4 @@ def test_the_command_scores_on_a_cluster(tmp_path: Path, monkeypatch: pytest.Mon
     rows = [json.loads(line) for line in Path("ray.jsonl").read_text().splitlines()]
     assert [row["index"] for row in rows] == list(range(4))
     alone = [one.score for one in shared_scorer().score_many(requests(4), simulator=None)]
-    assert [row["score"] for row in rows] == pytest.approx(alone, abs=1e-6)
+    assert [row["score"] for row in rows] == pytest.approx(alone, abs=1e-4)
