@@ -173,6 +173,11 @@ def _slots(ray: Any, settings: Settings, cluster: Cluster, limit: Limit) -> list
     at_once = _TASKS_AT_ONCE if settings.has_llm else 1
     cpus = int(ray.cluster_resources().get("CPU", 1))
     count = cluster.workers or max(1, cpus // cluster.threads)
+    if count * cluster.threads > cpus:
+        # Ray would wait for more machines without a word.
+        raise ConfigurationError(
+            f"{count} workers of {cluster.threads} CPUs each: the cluster has {cpus} CPUs"
+        )
     here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
         ray.get_runtime_context().get_node_id(), soft=False
     )

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from pipeline.batch_job import BatchJob, Terms
 from pipeline.budget import Limit
 from pipeline.errors import ConfigurationError, OverBudget, SimulatorError
 from pipeline.ledger import DailyBudget
+from pipeline.scorer import Scorer
 from pipeline.settings import Settings
 from pipeline.wire import ScoreCall
+from stages.named import Simulators
 
 REQUESTS = 4
 TEXTS = ["the quick brown fox", "a spotted leopard sprints", "she drank her tea"]
@@ -84,18 +87,13 @@ class Desk:
         raise AssertionError(self.told)
 
     def scores(self) -> list[tuple[str, int, int]]:
-        """What a run makes of the answers: route, calls and kept answers of each score."""
-        from dataclasses import replace
-
-        from pipeline.scorer import Scorer
-        from stages.named import Simulators
-
+        """What a run that may pay nothing makes of it: route, calls and kept answers of each."""
         scorer = Scorer(Settings(**self.settings))
         models = replace(
             shared_scorer()._models.load(), simulators=Simulators(scorer.settings), day=None
         )
         scorer._models._loaded = models
-        done = [one.run(scorer) for _, one in calls()]
+        done = [replace(one, max_llm_tokens=0).run(scorer) for _, one in calls()]
         scorer.close()
         return [(one.route, one.usage.calls, one.usage.cached_calls) for one in done]
 

@@ -18,7 +18,7 @@ from serving import shared_scorer
 
 from pipeline import cli
 from pipeline.distributed import Cluster, score_many
-from pipeline.errors import InvalidRequest, OverBudget
+from pipeline.errors import ConfigurationError, InvalidRequest, OverBudget
 from pipeline.settings import Settings
 
 ray = pytest.importorskip("ray")
@@ -156,6 +156,11 @@ def test_a_request_that_cannot_be_scored_is_named() -> None:
     asked = [*requests(3), {"explanation": "", "activations": []}]
     with pytest.raises(InvalidRequest, match="explanation: is empty"):
         list(score_many(asked, cluster=ONE, settings=Settings()))
+
+
+def test_more_workers_than_there_is_room_for_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="3 workers of 1 CPUs each: the cluster has 2"):
+        next(score_many(requests(1), cluster=Cluster(workers=3), settings=Settings()))
 
 
 def test_the_command_scores_on_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
