@@ -21,7 +21,7 @@ from pipeline.distributed import Cluster, score_many
 from pipeline.settings import Settings
 
 RESULTS = Path(__file__).parent / "results"
-WARM_UP, TIMED = 20, 60
+WARM_UP, TIMED = 20, 40
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from pipeline.batch import batch_budget, naming
+from pipeline.batch import batch_budget
 from pipeline.budget import Limit, limited
 from pipeline.desk import Desk, Purse, RemoteBudget, RemoteSimulator
-from pipeline.errors import ConfigurationError, ScorerError
+from pipeline.errors import ConfigurationError, InvalidRequest, ScorerError
 from pipeline.result import ScoreResult
 from pipeline.scorer import Scorer
 from pipeline.settings import Settings
@@ -74,12 +74,15 @@ def score_many(
     """
     batch = batch_budget(max_batch_llm_tokens, max_batch_cost_usd)
 
-    def calls() -> Iterator[ScoreCall]:
-        for index, request in enumerate(requests):
-            with naming(index):
-                yield ScoreCall.parse({**request, **options})
-
-    return answer(calls(), settings or Settings.from_environment(), cluster, batch.limit)
+    settings = settings or Settings.from_environment()
+    calls = (ScoreCall.parse({**request, **options}) for request in requests)
+    given = 0
+    try:
+        for result in answer(calls, settings, cluster, batch.limit):
+            yield result
+            given += 1
+    except InvalidRequest as error:
+        raise error.inside(f"requests[{given}]") from None
 
 
 def answer(
@@ -96,21 +99,25 @@ def answer(
         most_waiting = 4 * len(slots)
         under_way: dict[Any, tuple[int, Any]] = {}
         done: dict[int, Sequence[ScoreResult | ScorerError]] = {}
-        tasks = enumerate(iter(lambda: list(islice(calls, _CALLS_A_TASK)), []))
+        tasks = enumerate(_tasks(calls))
         given = 0
         while True:
             while slots and len(under_way) + len(done) < most_waiting:
                 number, task = next(tasks, (0, None))
                 if task is None:
                     break
+                if isinstance(task, ScorerError):
+                    done[number] = [task]
+                    break
                 worker = slots.pop()
                 under_way[worker.score.remote(task)] = number, worker
-            if not under_way:
+            if under_way:
+                (ready, *_), _ = ray.wait(list(under_way), num_returns=1)
+                number, worker = under_way.pop(ready)
+                slots.insert(0, worker)
+                done[number] = _result(ray, ready, number)
+            elif not done:
                 return
-            (ready, *_), _ = ray.wait(list(under_way), num_returns=1)
-            number, worker = under_way.pop(ready)
-            slots.insert(0, worker)
-            done[number] = _result(ray, ready, number)
             while given in done:
                 for result in done.pop(given):
                     if isinstance(result, ScorerError):
@@ -166,6 +173,21 @@ class Worker:
 
             raise ray.get(self._desk.refusal.remote())
         return result
+
+
+def _tasks(calls: Iterator[ScoreCall]) -> Iterator[list[ScoreCall] | ScorerError]:
+    """The calls in pieces, and as the last one the error that ended them."""
+    while True:
+        task: list[ScoreCall] = []
+        try:
+            task.extend(islice(calls, _CALLS_A_TASK))
+        except ScorerError as error:
+            yield task
+            yield error
+            return
+        if not task:
+            return
+        yield task
 
 
 def _slots(ray: Any, settings: Settings, cluster: Cluster, limit: Limit) -> list[Any]:

@@ -16,10 +16,13 @@ import pytest
 from fault_server import Body, FaultServer, Reply, mark_first_words
 from serving import shared_scorer
 
-from pipeline import cli
+from pipeline import cli, distributed
+from pipeline.budget import Limit
 from pipeline.distributed import Cluster, score_many
 from pipeline.errors import ConfigurationError, InvalidRequest, OverBudget
+from pipeline.result import ScoreResult
 from pipeline.settings import Settings
+from pipeline.wire import ScoreCall
 
 ray = pytest.importorskip("ray")
 
@@ -76,13 +79,17 @@ def settings(server: FaultServer, tmp_path: Path, **changes: Any) -> Settings:
     return Settings(**made)
 
 
-def test_a_cluster_scores_as_one_process_does_and_in_order() -> None:
-    found = list(score_many(requests(12), cluster=TWO, settings=Settings()))
+def test_a_cluster_scores_as_one_process_does_and_in_order_and_names_bad_requests() -> None:
+    asked = [*requests(12), {"explanation": "", "activations": []}]
+    found = score_many(asked, cluster=TWO, settings=Settings())
+    results = [next(found) for _ in range(12)]
+    with pytest.raises(InvalidRequest, match=r"requests\[12\].explanation: is empty"):
+        next(found)
     alone = list(shared_scorer().score_many(requests(12)))
     # With other numbers of threads, other roundings.
-    assert [one.score for one in found] == pytest.approx([one.score for one in alone], abs=1e-4)
-    assert found[3].reason == alone[3].reason
-    assert found[3].route == "cheap"
+    assert [one.score for one in results] == pytest.approx([one.score for one in alone], abs=1e-4)
+    assert results[3].reason == alone[3].reason
+    assert results[3].route == "cheap"
 
 
 def test_a_worker_that_is_killed_loses_nothing_and_pays_for_nothing_twice(
@@ -152,24 +159,26 @@ def test_no_more_requests_are_read_than_can_be_worked_on() -> None:
     assert len(read) <= 100
 
 
-def test_a_request_that_cannot_be_scored_is_named() -> None:
-    asked = [*requests(3), {"explanation": "", "activations": []}]
-    with pytest.raises(InvalidRequest, match="explanation: is empty"):
-        list(score_many(asked, cluster=ONE, settings=Settings()))
-
-
 def test_more_workers_than_there_is_room_for_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="3 workers of 1 CPUs each: the cluster has 2"):
         next(score_many(requests(1), cluster=Cluster(workers=3), settings=Settings()))
 
 
-def test_the_command_scores_on_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_scores_on_the_cluster_that_it_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def answer(calls: Iterator[ScoreCall], *about: Any) -> Iterator[ScoreResult]:
+        asked.append(about[1:])
+        return (call.run(shared_scorer()) for call in calls)
+
     monkeypatch.chdir(tmp_path)
-    file = tmp_path / "in.jsonl"
-    file.write_text("\n".join(json.dumps(one) for one in requests(4)))
-    command = ["score", str(file), "--brief", "--no-llm", "--out"]
-    assert cli.main([*command, "ray.jsonl", "--ray", "--workers", "1"]) == 0
-    rows = [json.loads(line) for line in Path("ray.jsonl").read_text().splitlines()]
-    assert [row["index"] for row in rows] == list(range(4))
-    alone = [one.score for one in shared_scorer().score_many(requests(4), simulator=None)]
-    assert [row["score"] for row in rows] == pytest.approx(alone, abs=1e-4)
+    monkeypatch.setattr(distributed, "answer", answer)
+    Path("in.jsonl").write_text("\n".join(json.dumps(one) for one in requests(2)))
+    command = ["score", "in.jsonl", "--out", "out.jsonl", "--brief", "--no-llm"]
+    cluster = ["--ray", "ray://head:1", "--workers", "3", "--max-batch-llm-tokens", "7"]
+    assert cli.main([*command, *cluster]) == 0
+    assert asked == [(Cluster("ray://head:1", 3), Limit(tokens=7))]
+    assert len(Path("out.jsonl").read_text().splitlines()) == 2
+    assert cli.main([*command, "--resume", "--ray", "--workers", "0"]) == 2
