@@ -88,7 +88,8 @@ class BatchJob:
         self._tell = tell
         model, url = settings.simulator_model, settings.openai_base_url
         self._price = price_of(model, url, settings.prices_path)
-        if self._terms.limit.cost_usd is not None and self._price is None:
+        in_usd = self._terms.limit.cost_usd is not None or settings.daily_cost_usd
+        if in_usd and self._price is None:
             raise ConfigurationError(
                 f"a budget in USD cannot be kept: the price of {model!r} at this endpoint is not "
                 "known; name it in the file PRICES_PATH"

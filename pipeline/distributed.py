@@ -93,8 +93,7 @@ def answer(
 ) -> Iterator[ScoreResult]:
     """Answer calls in their order; `limit` is what all of them together may take."""
     cluster = cluster or Cluster()
-    with _connected(cluster) as ray:
-        slots = _slots(ray, settings, cluster, limit or Limit())
+    with _connected(cluster) as ray, _slots(ray, settings, cluster, limit or Limit()) as slots:
         # A result that has to wait for an earlier one must not hold its worker up.
         most_waiting = 4 * len(slots)
         under_way: dict[Any, tuple[int, Any]] = {}
@@ -190,7 +189,8 @@ def _tasks(calls: Iterator[ScoreCall]) -> Iterator[list[ScoreCall] | ScorerError
         yield task
 
 
-def _slots(ray: Any, settings: Settings, cluster: Cluster, limit: Limit) -> list[Any]:
+@contextmanager
+def _slots(ray: Any, settings: Settings, cluster: Cluster, limit: Limit) -> Iterator[list[Any]]:
     """Every worker as often as it may have tasks, one that it waits with included."""
     at_once = _TASKS_AT_ONCE if settings.has_llm else 1
     cpus = int(ray.cluster_resources().get("CPU", 1))
@@ -217,7 +217,13 @@ def _slots(ray: Any, settings: Settings, cluster: Cluster, limit: Limit) -> list
     )
     asks = desk if settings.has_llm else None
     workers = [actor.remote(_without_llm(settings), asks, cluster.threads) for _ in range(count)]
-    return workers * (at_once + 1)
+    try:
+        yield workers * (at_once + 1)
+    finally:
+        # Else they would hold their CPUs until Python lets go of the last reference. The desk may
+        # end by itself, once what was asked is answered and kept.
+        for worker in workers:
+            ray.kill(worker)
 
 
 def _result(ray: Any, reference: Any, number: int) -> Sequence[ScoreResult | ScorerError]:

@@ -133,12 +133,14 @@ class Postbox:
 
     def _try(self, postponed: Postponed, question: Chat, trial: Trial) -> Reply:
         online = replace(self.asker, outbox=None, price=trial.price)
+        held = hold(limited(trial.day), _worst(question, online))
         try:
-            held = hold(limited(trial.day), _worst(question, online))
             if not isinstance(held, Held):
                 raise SimulatorError(f"{held} ended")
             reply = online.ask(question, postponed.version, postponed.attempt)
         except SimulatorError as error:
+            if isinstance(held, Held):
+                held.settle(error.usage)
             self._broken = error
             raise
         held.settle(reply.usage)

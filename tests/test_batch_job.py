@@ -368,6 +368,17 @@ def test_without_a_cache_or_an_llm_there_is_no_job(desk: Desk) -> None:
         desk.job()
 
 
+@pytest.mark.parametrize(
+    ("settings", "limit"), [({"daily_cost_usd": 1.0}, Limit()), ({}, Limit(cost_usd=1.0))]
+)
+def test_a_budget_in_usd_needs_a_price(
+    desk: Desk, settings: dict[str, float], limit: Limit
+) -> None:
+    desk.settings |= {"prices_path": "", **settings}
+    with pytest.raises(ConfigurationError, match="the price of 'scripted' at this endpoint"):
+        desk.job(limit=limit)
+
+
 def test_the_command_goes_on_from_where_the_job_is(
     desk: Desk,
     tmp_path: Path,
