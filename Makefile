@@ -7,7 +7,7 @@ export HF_HUB_OFFLINE ?= 1
 # Threads that wait by spinning starve the others where cores are few.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test serve lint train bench-compare bench-judgement bench-parity bench-speed bench-spend clean
+.PHONY: bench-compare bench-judgement bench-parity bench-ray bench-speed bench-spend demo lint serve test train clean
 
 demo: .venv/ready
 	$(BIN)/neuron-scorer demo
@@ -41,6 +41,9 @@ bench-parity: .venv/ready
 # Needs what `make train` wrote; makes the environment of bench-parity if it is missing.
 bench-spend: .venv/ready
 	$(BIN)/python -m benchmarks.spend
+
+bench-ray: .venv/ready
+	$(BIN)/python -m benchmarks.ray_workers
 
 bench-speed: .venv/ready
 	$(BIN)/python -m benchmarks.speed

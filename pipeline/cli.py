@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipeline import __version__, cli_cache, cli_compare, cli_score
+from pipeline import __version__, cli_batch, cli_cache, cli_compare, cli_score
 from pipeline.errors import ScorerError
 from pipeline.examples import load_examples
 from pipeline.simulation import MAX_STRENGTH
@@ -60,6 +60,8 @@ def _parser() -> argparse.ArgumentParser:
 
     compare = commands.add_parser("compare", help="rank the explanations of each feature")
     cli_compare.add_command(compare, lambda: _scorer())
+    batch = commands.add_parser("batch", help="have the LLM answer in batches, at half the price")
+    cli_batch.add_arguments(batch)
 
     serve = commands.add_parser("serve", help="run the HTTP server, set up by the environment")
     serve.set_defaults(run=_serve)

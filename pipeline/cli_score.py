@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import __version__
+from pipeline import __version__, cli_ray
 from pipeline.batch import batch_budget
 from pipeline.errors import ConfigurationError
 from pipeline.forecast import Forecast
@@ -85,6 +85,7 @@ def add_command(score: argparse.ArgumentParser, make_scorer: Callable[[], Scorer
         help="print the expected and the worst cost in place of scores; nothing is sent",
     )
     add_score_options(score)
+    cli_ray.add_options(score)
     score.add_argument(
         "--explain",
         action="store_const",
@@ -115,7 +116,12 @@ def _score(args: argparse.Namespace) -> int:
             with _stopping_gently() as stopping:
                 run = Run(output, faults, scorer.settings.limits, batch, stopping, brief=args.brief)
                 tally = run.score(
-                    items, lambda calls: (call.run(scorer, [batch]) for call in calls)
+                    items,
+                    lambda calls: (
+                        cli_ray.answer(args, scorer.settings, batch, calls)
+                        if args.ray
+                        else (call.run(scorer, [batch]) for call in calls)
+                    ),
                 )
                 done = not tally.interrupted
         finally:

@@ -14,6 +14,7 @@ from pipeline.errors import InvalidRequest
 if TYPE_CHECKING:
     from pipeline.budget import Budget
     from pipeline.forecast import Forecast
+    from pipeline.options import SimulatorChoice
     from pipeline.result import ScoreResult
     from pipeline.scorer import Scorer
 
@@ -70,12 +71,17 @@ class ScoreCall:
                 raise InvalidRequest("expected true or false", name)
         return call
 
-    def run(self, scorer: Scorer, budgets: Sequence[Budget] = ()) -> ScoreResult:
+    def run(
+        self,
+        scorer: Scorer,
+        budgets: Sequence[Budget] = (),
+        simulator: SimulatorChoice = "auto",
+    ) -> ScoreResult:
         """Score it; `budgets` are those that it shares with others."""
         return scorer.score(
             self.explanation,
             self.activations,
-            simulator="auto" if self.llm else None,
+            simulator=simulator if self.llm else None,
             tolerance=self.tolerance,
             max_llm_tokens=self.max_llm_tokens,
             max_cost_usd=self.max_cost_usd,
@@ -84,12 +90,12 @@ class ScoreCall:
             budgets=budgets,
         )
 
-    def forecast(self, scorer: Scorer) -> Forecast:
+    def forecast(self, scorer: Scorer, simulator: SimulatorChoice = "auto") -> Forecast:
         """What it would take."""
         return scorer.forecast_one(
             self.explanation,
             self.activations,
-            simulator="auto" if self.llm else None,
+            simulator=simulator if self.llm else None,
             tolerance=self.tolerance,
         )
 
