@@ -7,7 +7,7 @@ export HF_HUB_OFFLINE ?= 1
 # Threads that wait by spinning starve the others where cores are few.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test serve lint screenshots train bench-judgement bench-parity bench-speed bench-spend clean
+.PHONY: bench-compare bench-judgement bench-parity bench-ray bench-speed bench-spend demo lint screenshots serve test train clean
 
 demo: .venv/ready
 	$(BIN)/neuron-scorer demo
@@ -35,12 +35,19 @@ train: .venv/ready
 bench-judgement: .venv/ready
 	$(BIN)/python -m benchmarks.judgement
 
+# As bench-judgement: features that the judging models have not seen.
+bench-compare: .venv/ready
+	$(BIN)/python -m benchmarks.compare
+
 bench-parity: .venv/ready
 	$(BIN)/python -m benchmarks.classic_parity
 
 # Needs what `make train` wrote; makes the environment of bench-parity if it is missing.
 bench-spend: .venv/ready
 	$(BIN)/python -m benchmarks.spend
+
+bench-ray: .venv/ready
+	$(BIN)/python -m benchmarks.ray_workers
 
 bench-speed: .venv/ready
 	$(BIN)/python -m benchmarks.speed

@@ -19,6 +19,7 @@ from pipeline.settings import Settings
 from pipeline.simulation import Simulation, Simulator, Usage
 
 if TYPE_CHECKING:
+    from pipeline.comparison import Comparison
     from pipeline.scorer import Scorer
 
 __version__ = "0.1.0"
@@ -33,6 +34,7 @@ __all__ = [
     "Simulation",
     "Simulator",
     "Usage",
+    "compare",
     "forecast",
     "score",
     "score_many",
@@ -113,6 +115,34 @@ def score_many(
         max_batch_cost_usd=max_batch_cost_usd,
         **options,
     )
+
+
+def compare(
+    explanations: Sequence[str],
+    activations: Sequence[ActivationRecord | Mapping[str, Any]],
+    **options: Any,
+) -> Comparison:
+    """Rank several explanations of one neuron, and say where one is shown to be better.
+
+    Parameters
+    ----------
+    explanations : at least two.
+    activations : as for `score`; all explanations are scored on the same records.
+    options : the keyword arguments of `score_many`.
+
+    Returns
+    -------
+    Comparison : its `ranking`, and a paired interval for each of the `differences`; `best` are
+        those that none is shown to be better than. `print` shows it as a table.
+
+    Raises
+    ------
+    InvalidRequest : naming the field and the remedy.
+    """
+    from pipeline.comparison import compare_results
+
+    requests = ({"explanation": one, "activations": activations} for one in explanations)
+    return compare_results(explanations, list(score_many(requests, **options)))
 
 
 def forecast(

@@ -126,8 +126,12 @@ class Allowance:
     def limit(self) -> Limit:
         return self._limit
 
+    def left(self) -> Limit:
+        """What is neither spent nor held back."""
+        return self._limit.less(self._tokens, self._cost)
+
     def covers(self, worst: Usage) -> bool:
-        return self._limit.less(self._tokens, self._cost).covers(worst)
+        return self.left().covers(worst)
 
     def reserve(self, worst: Usage) -> Reservation | None:
         with self._lock:

@@ -58,6 +58,9 @@ _INSERT = """
 INSERT INTO answers (key, content, finish_reason, prompt_tokens, completion_tokens,
     endpoint, model, prompt_version, cost_usd)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_INSERT_NEW = f"""{_INSERT.partition("VALUES")[0]}
+SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?
+WHERE NOT EXISTS (SELECT 1 FROM answers WHERE key = ? AND NOT rejected)"""
 _REJECT = "UPDATE answers SET rejected = 1 WHERE key = ?"
 _SELECT_TEXT = "SELECT content FROM texts WHERE key = ?"
 _INSERT_TEXT = """
@@ -132,6 +135,19 @@ class AnswerCache:
         """Add an answer; those that the question had before stay in the file."""
         row = (key, *astuple(answer), *astuple(source or Source()), cost_usd)
         self._run("write", lambda db: db.execute(_INSERT, row))
+
+    def put_new(
+        self, answers: Mapping[str, tuple[RawAnswer, float | None]], source: Source
+    ) -> bool:
+        """Add answers with their costs by `answer_key`, all or none of them.
+
+        Questions that have an answer keep it, so that it does no harm to add the same ones twice.
+        False if they could not be written.
+        """
+        who = astuple(source)
+        rows = [(key, *astuple(answer), *who, cost, key) for key, (answer, cost) in answers.items()]
+        written = self._run("write", lambda db: db.executemany(_INSERT_NEW, rows))
+        return written is not None
 
     def reject(self, key: str) -> None:
         """Keep the answers to this question, but serve them no more."""

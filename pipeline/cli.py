@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipeline import __version__, cli_cache, cli_demo
-from pipeline.batch import batch_budget, naming
+from pipeline import __version__, cli_batch, cli_cache, cli_compare, cli_demo, cli_score
 from pipeline.errors import ScorerError
-from pipeline.forecast import Forecast
-from pipeline.wire import ScoreCall, read_requests
 
 if TYPE_CHECKING:
     from pipeline.scorer import Scorer
 
-_OPTIONS = (
-    "tolerance",
-    "max_llm_tokens",
-    "max_cost_usd",
-    "on_budget",
-    "adjust",
-    "llm",
-    "explain",
-)
-
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; 0 for success, 2 for an error, which is one line on stderr.
+    """Run a command.
+
+    Returns
+    -------
+    int : 0 for success; 1 if some requests could not be scored; 2 for an error, which is one line
+        on stderr; 130 after Ctrl-C.
 
     Examples
     --------
@@ -40,11 +29,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = _parser().parse_args(argv)
     try:
-        args.run(args)
+        return args.run(args) or 0
     except (ScorerError, OSError) as error:
         print(f"neuron-scorer: {error}", file=sys.stderr)
         return 2
-    return 0
+    except KeyboardInterrupt:
+        print("neuron-scorer: interrupted", file=sys.stderr)
+        return cli_score.INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,39 +46,16 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     demo = commands.add_parser("demo", help="score the built-in examples")
+    demo.add_argument("--no-llm", action="store_const", const=False, dest="llm")
     demo.set_defaults(run=_demo)
 
-    score = commands.add_parser("score", help="score requests, print one JSON answer a line")
-    score.add_argument(
-        "request",
-        help="file with the JSON of POST /score, or - for stdin; an array of such requests, or one "
-        "a line, is a batch",
-    )
-    score.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="print the expected and the worst cost in place of scores; nothing is sent",
-    )
-    score.add_argument("--tolerance", type=float, help="half-width of the interval that will do")
-    score.add_argument("--max-llm-tokens", type=int, metavar="N", help="budget of each score")
-    score.add_argument("--max-cost-usd", type=float, metavar="USD", help="budget of each score")
-    score.add_argument(
-        "--max-batch-llm-tokens", type=int, metavar="N", help="budget of all scores together"
-    )
-    score.add_argument(
-        "--max-batch-cost-usd", type=float, metavar="USD", help="budget of all scores together"
-    )
-    score.add_argument("--on-budget", choices=("refuse", "degrade"), help="if the day's is gone")
-    score.add_argument("--no-adjust", action="store_const", const=False, dest="adjust")
-    score.add_argument(
-        "--explain",
-        action="store_const",
-        const=True,
-        help="with the evidence for the strongest tokens",
-    )
-    score.set_defaults(run=_score)
-    for command in (demo, score):
-        command.add_argument("--no-llm", action="store_const", const=False, dest="llm")
+    score = commands.add_parser("score", help="score requests, one JSON answer a line")
+    cli_score.add_command(score, lambda: _scorer())
+
+    compare = commands.add_parser("compare", help="rank the explanations of each feature")
+    cli_compare.add_command(compare, lambda: _scorer())
+    batch = commands.add_parser("batch", help="have the LLM answer in batches, at half the price")
+    cli_batch.add_arguments(batch)
 
     serve = commands.add_parser("serve", help="run the HTTP server, set up by the environment")
     serve.set_defaults(run=_serve)
@@ -95,44 +63,6 @@ def _parser() -> argparse.ArgumentParser:
     cache = commands.add_parser("cache", help="show, export or prune the LLM answers that are kept")
     cli_cache.add_commands(cache)
     return parser
-
-
-def _score(args: argparse.Namespace) -> None:
-    file = args.request
-    bodies = read_requests(sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes())
-    batch = batch_budget(args.max_batch_llm_tokens, args.max_batch_cost_usd)
-    calls = []
-    for index, body in enumerate(bodies):
-        with _naming(index, len(bodies)):
-            calls.append(ScoreCall.parse(_with_options(body, args)))
-    with _scorer() as scorer:
-        if args.dry_run:
-            print(_forecast(calls, scorer))
-            return
-        for index, call in enumerate(calls):
-            with _naming(index, len(calls)):
-                result = call.run(scorer, [batch])
-            # At once: who reads along has what is done, whatever becomes of the rest.
-            print(json.dumps(result.to_dict(explain=call.explain), allow_nan=False), flush=True)
-
-
-def _with_options(body: object, args: argparse.Namespace) -> object:
-    if not isinstance(body, Mapping):
-        return body
-    given = {name: getattr(args, name) for name in _OPTIONS}
-    return {**body, **{name: value for name, value in given.items() if value is not None}}
-
-
-def _forecast(calls: Sequence[ScoreCall], scorer: Scorer) -> Forecast:
-    total = Forecast()
-    for index, call in enumerate(calls):
-        with _naming(index, len(calls)):
-            total += call.forecast(scorer)
-    return total
-
-
-def _naming(index: int, requests: int) -> AbstractContextManager[None]:
-    return naming(index) if requests > 1 else nullcontext()
 
 
 def _demo(args: argparse.Namespace) -> None:
@@ -152,3 +82,7 @@ def _scorer() -> Scorer:
     from pipeline.settings import Settings
 
     return Scorer(Settings.from_environment())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -40,13 +40,14 @@ class Forecast:
             (
                 f"requests: {self.requests:,}, with {self.records:,} records; "
                 f"the LLM is expected to be asked about {self.asked:,}",
-                f"expected: {_line(self.expected)}",
-                f"worst:    {_line(self.worst)}",
+                f"expected: {in_words(self.expected)}",
+                f"worst:    {in_words(self.worst)}",
             )
         )
 
 
-def _line(usage: Usage) -> str:
+def in_words(usage: Usage) -> str:
+    """Tokens and cost, for people."""
     cost = "USD not known" if usage.cost_usd is None else f"{usage.cost_usd:.4f} USD"
     return (
         f"{usage.total_tokens:,} tokens ({usage.prompt_tokens:,} in, "

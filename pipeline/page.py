@@ -14,13 +14,15 @@ from typing import Any
 from werkzeug.datastructures import FileStorage, MultiDict
 
 from pipeline import __version__
+from pipeline.comparison import compare_results
 from pipeline.errors import InvalidRequest, ScorerError
 from pipeline.examples import Example, load_examples
 from pipeline.forecast import Forecast
+from pipeline.formats import read_feature
 from pipeline.render import environment
 from pipeline.result import ScoreResult
 from pipeline.simulation import Usage
-from pipeline.wire import ScoreCall, read_requests
+from pipeline.wire import ScoreCall, read_json
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +110,7 @@ class Page:
     def answer(self, form: Form) -> Answer:
         """Score what the form holds, or say at which field it fails."""
         try:
-            explanations, activations = read_feature(form.activations)
+            explanations, activations = read_pasted(form.activations)
         except InvalidRequest as error:
             message = str(error).replace("the body", "the text")
             return Answer(form, errors={"activations": message}, status=error.status)
@@ -135,6 +137,9 @@ class Page:
             .render(
                 form=answer.form,
                 results=answer.results,
+                comparison=compare_results(answer.form.explanations, answer.results)
+                if len(answer.results) > 1
+                else None,
                 forecast=answer.forecast,
                 errors=answer.errors,
                 examples=load_examples(),
@@ -180,26 +185,36 @@ def refused(form: Form, error: ScorerError) -> Answer:
     return Answer(form, errors={place: str(error)}, status=error.status)
 
 
-def read_feature(text: str) -> tuple[tuple[str, ...], Any]:
+def read_pasted(text: str) -> tuple[tuple[str, ...], object]:
     """The explanations, if any, and the activations of what was pasted.
+
+    Takes records, a request, or a feature in any form that `pipeline.formats` knows; of several
+    features, the first.
 
     Raises
     ------
     InvalidRequest : for what is not JSON or holds no activations.
     """
-    found = read_requests(text.encode("utf-8", "replace"))
-    if all(isinstance(one, Mapping) and "tokens" in one for one in found):
-        return (), found
-    feature = found[0]
-    if not isinstance(feature, Mapping) or "activations" not in feature:
+    lines = [line for line in text.splitlines() if line.strip()]
+    by_line = len(lines) > 1 and lines[0].rstrip().endswith("}")
+    found: Any = [_json(line) for line in lines] if by_line else _json(text)
+    if isinstance(found, list) and found and isinstance(found[0], Mapping):
+        if "tokens" in found[0]:
+            return (), found
+        # A list of delphi's records is one feature.
+        found = found if "str_tokens" in found[0] else found[0]
+    feature = read_feature(found)
+    if feature.activations is None:
         raise InvalidRequest(
             'found no activations; send a list of {"tokens": [...], "values": [...]}, or an object '
             'with such a list as "activations"'
         )
-    raw = feature.get("explanations") or [feature.get("explanation")]
-    named = [one.get("description") if isinstance(one, Mapping) else one for one in raw]
-    explanations = tuple(one for one in named if isinstance(one, str) and one.strip())
-    return explanations, feature["activations"]
+    named = (one for one in feature.explanations if isinstance(one, str) and one.strip())
+    return tuple(named), feature.activations
+
+
+def _json(text: str) -> Any:
+    return read_json(text.encode("utf-8", "replace"))
 
 
 def _cost(usage: Usage) -> str:

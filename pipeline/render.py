@@ -15,6 +15,7 @@ from pathlib import Path
 import regex
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from pipeline.comparison import Comparison
 from pipeline.heatmap import around, heat_texts
 from pipeline.result import ScoreResult
 
@@ -51,8 +52,17 @@ class Axis:
 
 def result_html(result: ScoreResult) -> str:
     """A result with its styles, for a notebook: nothing is loaded, nothing runs."""
+    return _notebook(result=result, comparison=None)
+
+
+def comparison_html(comparison: Comparison) -> str:
+    """A comparison as a table, for a notebook."""
+    return _notebook(result=None, comparison=comparison)
+
+
+def _notebook(**shown: object) -> str:
     style = (WEB / "static" / "result.css").read_text("utf-8")
-    return environment().get_template("notebook.html").render(result=result, style=style)
+    return environment().get_template("notebook.html").render(style=style, **shown)
 
 
 @cache

@@ -14,6 +14,7 @@ from pipeline.errors import InvalidRequest
 if TYPE_CHECKING:
     from pipeline.budget import Budget
     from pipeline.forecast import Forecast
+    from pipeline.options import SimulatorChoice
     from pipeline.result import ScoreResult
     from pipeline.scorer import Scorer
 
@@ -70,12 +71,17 @@ class ScoreCall:
                 raise InvalidRequest("expected true or false", name)
         return call
 
-    def run(self, scorer: Scorer, budgets: Sequence[Budget] = ()) -> ScoreResult:
+    def run(
+        self,
+        scorer: Scorer,
+        budgets: Sequence[Budget] = (),
+        simulator: SimulatorChoice = "auto",
+    ) -> ScoreResult:
         """Score it; `budgets` are those that it shares with others."""
         return scorer.score(
             self.explanation,
             self.activations,
-            simulator="auto" if self.llm else None,
+            simulator=simulator if self.llm else None,
             tolerance=self.tolerance,
             max_llm_tokens=self.max_llm_tokens,
             max_cost_usd=self.max_cost_usd,
@@ -84,30 +90,14 @@ class ScoreCall:
             budgets=budgets,
         )
 
-    def forecast(self, scorer: Scorer) -> Forecast:
+    def forecast(self, scorer: Scorer, simulator: SimulatorChoice = "auto") -> Forecast:
         """What it would take."""
         return scorer.forecast_one(
             self.explanation,
             self.activations,
-            simulator="auto" if self.llm else None,
+            simulator=simulator if self.llm else None,
             tolerance=self.tolerance,
         )
-
-
-def read_requests(body: bytes) -> list[Any]:
-    """Read one request, a JSON array of requests, or JSON Lines with one a line.
-
-    Raises
-    ------
-    InvalidRequest : for what `read_json` refuses, and where there is no request.
-    """
-    lines = [line for line in body.split(b"\n") if line.strip()]
-    if len(lines) > 1 and lines[0].rstrip().endswith(b"}"):
-        return [read_json(line) for line in lines]
-    found = read_json(body)
-    if found == []:
-        raise InvalidRequest("expected a JSON object with 'explanation' and 'activations'")
-    return found if isinstance(found, list) else [found]
 
 
 def read_json(body: bytes) -> Any:

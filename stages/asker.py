@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from pipeline.cache import AnswerCache, RawAnswer, Source, answer_key
 from pipeline.simulation import Usage
@@ -21,6 +22,29 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Postponed:
+    """A question that is not asked at once; see `Asker.ask` for its parts."""
+
+    key: str
+    question: Question
+    version: str
+    attempt: int
+
+
+class Outbox(Protocol):
+    """Where questions go that are not asked at once."""
+
+    def take(self, postponed: Postponed) -> Reply:
+        """Take a question; the answer, if there is one after all.
+
+        Raises
+        ------
+        SimulatorError : as a rule: there is no answer yet, or there will be none.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Asker:
     """An endpoint with what its tokens cost and where its answers are kept.
 
@@ -28,11 +52,13 @@ class Asker:
     ----------
     price : None: costs are not known.
     cache : None: answers are not kept.
+    outbox : takes the questions that the cache does not answer; None: they are asked at once.
     """
 
     endpoint: Endpoint
     price: Price | None = None
     cache: AnswerCache | None = None
+    outbox: Outbox | None = None
 
     def ask(self, question: Question, version: str, attempt: int = 0) -> Reply:
         """The answer to a question, kept before anyone tries to read it.
@@ -44,11 +70,13 @@ class Asker:
 
         Raises
         ------
-        SimulatorError : see `Endpoint.ask`.
+        SimulatorError : see `Endpoint.ask` and `Outbox.take`.
         """
         if known := self.known(question, version, attempt):
             return known
         key = self._key(question, version, attempt)
+        if self.outbox:
+            return self.outbox.take(Postponed(key, question, version, attempt))
         answer = self.endpoint.ask(question)
         usage = self._usage(answer, question)
         if self.cache:
@@ -64,8 +92,12 @@ class Asker:
         return Reply(key, answer, Usage(cached_calls=1)) if answer else None
 
     def reject(self, reply: Reply) -> None:
-        """Keep an answer that is of no use, but serve it no more."""
-        if self.cache:
+        """Keep an answer that is of no use, but serve it no more.
+
+        Where questions are postponed it is served on: it leads to the second attempt, whose answer
+        may be there by now.
+        """
+        if self.cache and not self.outbox:
             self.cache.reject(reply.key)
 
     def source(self, version: str) -> Source:

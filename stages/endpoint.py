@@ -43,8 +43,8 @@ class Endpoint:
     def __init__(self, settings: Settings) -> None:
         self.url = settings.openai_base_url or _OPENAI_URL
         self.model = settings.simulator_model
+        self.dialect = Dialect()
         self._settings = settings
-        self._dialect = Dialect()
         self._client: openai.OpenAI | None = None
         self._lock = threading.Lock()
         self._slots = threading.BoundedSemaphore(settings.llm_concurrency)
@@ -52,7 +52,7 @@ class Endpoint:
     @property
     def allowance(self) -> int:
         """Completion tokens that a request may take beyond its limit, as far as is known."""
-        return self._dialect.allowance
+        return self.dialect.allowance
 
     def ask(self, question: Question) -> RawAnswer:
         """One answer. Where odds are wanted, its content is a `WeighedText` as written.
@@ -65,17 +65,17 @@ class Endpoint:
         import openai
 
         while True:
-            dialect = self._dialect
+            dialect = self.dialect
             try:
                 with self._slots:
                     return self._send(question, dialect)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 # Another thread may have learnt the same from a request of its own meanwhile.
-                if self._dialect is dialect:
-                    self._dialect = _weaker(dialect, question, f"{error.message} {error.param}")
-                if self._dialect is dialect:
+                if self.dialect is dialect:
+                    self.dialect = _weaker(dialect, question, f"{error.message} {error.param}")
+                if self.dialect is dialect:
                     raise self._failure(question, error) from None
-                _log.info("%s at %s: %s", self.model, self.url, self._reason(error))
+                _log.info("%s at %s: %s", self.model, self.url, self.reason(error))
             except (openai.OpenAIError, ValueError) as error:
                 raise self._failure(question, error) from None
 
@@ -86,7 +86,8 @@ class Endpoint:
                 self._client.close()
                 self._client = None
 
-    def _connect(self) -> openai.OpenAI:
+    def client(self) -> openai.OpenAI:
+        """The client that speaks to it, for what is not a question."""
         import openai
 
         with self._lock:
@@ -101,31 +102,46 @@ class Endpoint:
             return self._client
 
     def _send(self, question: Question, dialect: Dialect) -> RawAnswer:
-        client = self._connect()
+        client = self.client()
         if isinstance(question, Prompt):
             parameters = dialect.completion(question)
             return _read_echo(client.completions.create(model=self.model, **parameters))
-        if question.odds and not dialect.alternatives:
-            raise SimulatorError(NO_ODDS)
+        self._check(question)
         parameters = dialect.chat(question)
         completion = client.chat.completions.create(model=self.model, **parameters)
-        return self._read(completion, question)
+        return self.read(completion, odds=question.odds)
 
-    def _read(self, completion: ChatCompletion, question: Chat) -> RawAnswer:
+    def body(self, question: Chat) -> dict[str, Any]:
+        """What it would be sent, in the form that it is known to accept.
+
+        Raises
+        ------
+        SimulatorError : if log probabilities are wanted, and it is known to send none.
+        """
+        self._check(question)
+        return {"model": self.model, **self.dialect.chat(question)}
+
+    def read(self, completion: ChatCompletion, *, odds: bool) -> RawAnswer:
+        """The answer to a chat; `odds` says whether they were wanted.
+
+        Raises
+        ------
+        SimulatorError : if it is none.
+        """
         try:
             choice, usage = completion.choices[0], completion.usage
             content = choice.message.content
         except (AttributeError, TypeError, IndexError):
             raise SimulatorError("the LLM endpoint's answer is no chat completion") from None
         details = usage and usage.completion_tokens_details
-        if details and details.reasoning_tokens and not self._dialect.reasons:
-            self._dialect = replace(self._dialect, reasons=True)
+        if details and details.reasoning_tokens and not self.dialect.reasons:
+            self.dialect = replace(self.dialect, reasons=True)
         finish_reason = str(choice.finish_reason)
-        if question.odds and content:
+        if odds and content:
             content = _odds_of(choice)
             if content is None:
                 finish_reason = NO_ODDS
-                self._dialect = replace(self._dialect, alternatives=())
+                self.dialect = replace(self.dialect, alternatives=())
         return RawAnswer(
             content if isinstance(content, str) else None,
             finish_reason,
@@ -133,14 +149,18 @@ class Endpoint:
             (usage and usage.completion_tokens) or 0,
         )
 
+    def _check(self, question: Chat) -> None:
+        if question.odds and not self.dialect.alternatives:
+            raise SimulatorError(NO_ODDS)
+
     def _failure(self, question: Question, error: Exception) -> SimulatorError:
         import openai
 
         refused = isinstance(error, openai.APIStatusError) and error.status_code in _NOT_SERVED
         kind = NotServed if refused and isinstance(question, Prompt) else SimulatorError
-        return kind(self._reason(error))
+        return kind(self.reason(error))
 
-    def _reason(self, error: Exception) -> str:
+    def reason(self, error: Exception) -> str:
         """What went wrong, in words that give no secret away."""
         import openai
 

@@ -8,7 +8,7 @@ from typing import TypeAlias, get_args
 from pipeline.cache import AnswerCache
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings, SimulatorName
-from stages.asker import Asker
+from stages.asker import Asker, Outbox
 from stages.echo import Echoing
 from stages.endpoint import Endpoint
 from stages.logprobs import LogprobsSimulator
@@ -24,13 +24,18 @@ _NAMES: tuple[str, ...] = get_args(SimulatorName)
 class Simulators:
     """The simulators of one configuration; they share what is known of the endpoint.
 
+    Parameters
+    ----------
+    outbox : takes their questions, to be asked at the price of the provider's batches; None: they
+        are asked at once.
+
     Raises
     ------
     ConfigurationError : if the settings name no simulator of these, or the file of prices cannot
         be read.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, outbox: Outbox | None = None) -> None:
         if settings.simulator not in _NAMES:
             raise ConfigurationError(
                 f"SIMULATOR: {settings.simulator!r:.80} is none of {', '.join(_NAMES)}; "
@@ -39,9 +44,11 @@ class Simulators:
         price = price_of(settings.simulator_model, settings.openai_base_url, settings.prices_path)
         cache = AnswerCache(Path(settings.cache_path)) if settings.cache_path else None
         self._settings = settings
-        self._asker = Asker(Endpoint(settings), price, cache)
+        if price and outbox:
+            price = price.in_batch
+        self.asker = Asker(Endpoint(settings), price, cache, outbox)
         # It remembers how the endpoint can be asked; the others have nothing to remember.
-        self._logprobs = LogprobsSimulator(self._asker, settings.llm_concurrency)
+        self._logprobs = LogprobsSimulator(self.asker, settings.llm_concurrency)
 
     @property
     def default(self) -> NamedSimulator | None:
@@ -56,11 +63,11 @@ class Simulators:
         if name == "logprobs":
             return self._logprobs
         method = Echoing() if name == "echo" else Quoting(settings.llm_texts_per_request)
-        return LLMSimulator(self._asker, method, settings.llm_concurrency)
+        return LLMSimulator(self.asker, method, settings.llm_concurrency)
 
     def close(self) -> None:
         """Close the connections to the endpoint; a later call opens them again."""
-        self._asker.endpoint.close()
+        self.asker.endpoint.close()
 
 
 def simulator_from(settings: Settings) -> NamedSimulator | None:

@@ -30,6 +30,11 @@ class Price:
         """USD, an upper bound where the endpoint gives discounts."""
         return (prompt_tokens * self.input + completion_tokens * self.output) / 1e6
 
+    @property
+    def in_batch(self) -> Price:
+        """What it is for requests that the provider may answer within a day: half."""
+        return Price(self.input / 2, self.output / 2)
+
 
 def price_of(model: str, base_url: str = "", overrides: str = "") -> Price | None:
     """The price of a model, or None where it is not known.

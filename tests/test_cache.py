@@ -170,3 +170,19 @@ def test_a_file_of_the_first_version_is_taken_on(
         kept = db.execute("SELECT endpoint, model, prompt_version, cost_usd FROM answers")
         assert kept.fetchall() == [("", "", "", None), ("http://a", "m", "v1", 0.5)]
     assert not caplog.records
+
+
+def test_answers_in_bulk_leave_those_alone_that_are_there(path: Path) -> None:
+    cache = AnswerCache(path)
+    first, second = RawAnswer("first", "stop", 1, 1), RawAnswer("second", "stop", 2, 2)
+    cache.put("known", first)
+    cache.put("rejected", first)
+    cache.reject("rejected")
+    for _ in range(2):
+        assert cache.put_new(dict.fromkeys(("known", "rejected", "new"), (second, 0.5)), SOURCE)
+    assert [cache.get(key) for key in ("known", "rejected", "new")] == [first, second, second]
+
+
+def test_answers_in_bulk_that_cannot_be_written_are_told(tmp_path: Path) -> None:
+    cache = AnswerCache(tmp_path / "missing" / "cache.sqlite")
+    assert not cache.put_new({"key": (ANSWER, None)}, SOURCE)

@@ -50,7 +50,8 @@ def test_score_prints_what_the_server_would_answer(
     assert cli.main(["score", str(request_file)]) == 0
     answer = json.loads(capsys.readouterr().out)
     expected = scorer.score(REQUEST["explanation"], REQUEST["activations"]).to_dict()
-    assert answer == json.loads(json.dumps(expected))
+    assert {**answer, **json.loads(json.dumps(expected))} == answer
+    assert set(answer) - set(expected) == {"index", "line", "id", "explanation", "digest"}
 
 
 def test_score_reads_stdin_and_options_win_over_the_request(

@@ -16,7 +16,7 @@ import server
 from pipeline.errors import Busy, InvalidRequest, ScorerError, SimulatorError
 from pipeline.examples import load_examples
 from pipeline.forecast import Forecast
-from pipeline.page import MOST_EXPLANATIONS, Form, Page, read_feature
+from pipeline.page import MOST_EXPLANATIONS, Form, Page, read_pasted
 from pipeline.result import ScoreResult
 from pipeline.scoring import score_records
 from pipeline.settings import Settings
@@ -130,7 +130,22 @@ def test_an_error_stands_at_its_field(error: ScorerError, field: str, message: s
     ],
 )
 def test_records_requests_and_exports_are_read(text: str, explanations: tuple[str, ...]) -> None:
-    assert read_feature(text) == (explanations, CLASSIC["activations"])
+    assert read_pasted(text) == (explanations, CLASSIC["activations"])
+
+
+def test_a_neuron_record_and_a_latent_of_delphi_are_read() -> None:
+    records = [{"tokens": [" a", " fox"], "activations": [0, 2.5]}]
+    known = [{"tokens": [" a", " fox"], "values": [0, 2.5]}]
+    assert read_pasted(json.dumps({"most_positive_activation_records": records})) == ((), known)
+    delphi = [{"str_tokens": [" a", " fox"], "activations": [0, 2.5]}]
+    assert read_pasted(json.dumps(delphi)) == ((), known)
+
+
+@pytest.mark.parametrize("text", ["3", "[]", "null", '"text"', "[3]", '{"explanation": "cats"}'])
+def test_what_holds_no_activations_is_refused(text: str) -> None:
+    answer = Scores().page.answer(Form(("a",), text))
+    assert answer.errors.keys() == {"activations"}
+    assert answer.status == 400
 
 
 def test_the_explanations_of_an_export_fill_empty_fields_and_others_when_told_to() -> None:

@@ -80,3 +80,8 @@ def test_the_shipped_table_says_where_it_is_from() -> None:
     assert "https://" in table["source"]
     assert date.fromisoformat(table["date"]) >= date(2026, 11, 1)
     assert all(price["output"] > price["input"] > 0 for price in table["models"].values())
+
+
+def test_batches_are_half_the_price() -> None:
+    price = Price(0.15, 0.6)
+    assert price.in_batch.cost(1000, 200) == price.cost(1000, 200) / 2

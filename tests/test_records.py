@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import InvalidRequest, RequestTooLarge
 from pipeline.records import ActivationRecord, Limits, Request
-from pipeline.wire import ScoreCall, read_json, read_requests
+from pipeline.wire import ScoreCall, read_json
 
 RECORD = {"tokens": [" a", " b"], "values": [0, 1.5]}
 
@@ -168,32 +168,6 @@ def test_an_option_of_the_wrong_type_or_range_is_refused(name: str, value: objec
     with pytest.raises(InvalidRequest) as caught:
         ScoreCall.parse({"explanation": "cats", "activations": [RECORD], name: value})
     assert caught.value.field == name
-
-
-ONE = json.dumps({"explanation": "cats"})
-PRETTY = json.dumps({"explanation": "cats", "activations": [{"tokens": ["a"]}]}, indent=1)
-
-
-@pytest.mark.parametrize(
-    ("body", "requests"),
-    [
-        (ONE, 1),
-        (f"\n {ONE}\n\n", 1),
-        (PRETTY, 1),
-        (f"[{ONE}, {ONE}]", 2),
-        (f"[\n{PRETTY},\n{PRETTY}\n]", 2),
-        (f"{ONE}\n{ONE}\r\n\n{ONE}", 3),
-    ],
-)
-def test_a_batch_is_an_array_or_one_request_a_line(body: str, requests: int) -> None:
-    found = read_requests(body.encode())
-    assert [request["explanation"] for request in found] == ["cats"] * requests
-
-
-@pytest.mark.parametrize("body", ["", "[]", "{", f"{ONE}\n{{", f"{ONE} {ONE}"])
-def test_what_is_no_batch_is_refused(body: str) -> None:
-    with pytest.raises(InvalidRequest):
-        read_requests(body.encode())
 
 
 @given(st.binary())

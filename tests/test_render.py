@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from serving import CLASSIC, shared_scorer
 
+from pipeline.comparison import compare_results
 from pipeline.render import Axis, environment, result_html
 from pipeline.result import ScoreResult
 
@@ -56,6 +57,15 @@ def test_every_token_is_escaped(token: str) -> None:
     assert not any(name.startswith("on") for name in found.attributes)
     visible = re.sub("[\u202e\x1b]", "\N{REPLACEMENT CHARACTER}", token)
     assert visible in found.text
+
+
+def test_a_comparison_is_a_table_with_a_row_for_each_explanation() -> None:
+    results = [scored(" fox", " ran", values=[5, 0])] * 2
+    html = compare_results([MARKUP, "foxes"], results)._repr_html_()
+    found = Tags(html)
+    assert found.names.isdisjoint({"script", "a"})
+    assert MARKUP in found.text
+    assert html.count("<svg") == 2
 
 
 def test_no_style_stands_in_an_attribute() -> None:
