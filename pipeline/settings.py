@@ -26,7 +26,7 @@ class Settings:
     prices_path : JSON file of prices that overrides the shipped table; empty: the shipped one.
     llm_texts_per_request : texts that one LLM request asks about, at most.
     llm_timeout : seconds that one LLM request may take.
-    llm_concurrency : LLM requests under way at once, in one simulator.
+    llm_concurrency : LLM requests under way at once, and scores of a batch that wait for them.
     llm_retries : further tries after 408, 409, 429, 5xx, timeouts and broken connections.
     cache_path : SQLite file that keeps raw LLM answers; empty: answers are not kept.
     daily_llm_tokens, daily_cost_usd : what all processes that share `cache_path` may spend on the

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 
 from pipeline.cache import AnswerCache, RawAnswer, Source, answer_key
 from pipeline.simulation import Usage
@@ -28,11 +29,13 @@ class Asker:
     ----------
     price : None: costs are not known.
     cache : None: answers are not kept.
+    turn : held by every call while it is under way; bounds how many are.
     """
 
     endpoint: Endpoint
     price: Price | None = None
     cache: AnswerCache | None = None
+    turn: AbstractContextManager[object] = field(default_factory=nullcontext)
 
     def ask(self, question: Question, version: str, attempt: int = 0) -> Reply:
         """The answer to a question, kept before anyone tries to read it.
@@ -49,7 +52,8 @@ class Asker:
         if known := self.known(question, version, attempt):
             return known
         key = self._key(question, version, attempt)
-        answer = self.endpoint.ask(question)
+        with self.turn:
+            answer = self.endpoint.ask(question)
         usage = self._usage(answer, question)
         if self.cache:
             self.cache.put(key, answer, self.source(version), usage.cost_usd)

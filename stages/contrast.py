@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -108,6 +109,7 @@ class Places:
         return [corpus.words[text] for text, _ in [*self.context, *self.breadth]]
 
 
+@lru_cache(maxsize=64)
 def places_of(request: Request) -> Places:
     """Look peak words and named words up in the background."""
     peaks = peaks_of(request)
@@ -121,6 +123,19 @@ def places_of(request: Request) -> Places:
     found = _shared_out(list(named.items())[:_NAMED_WORDS], _BREADTH_TEXTS, own)
     breadth = [place for place in found if place[0] not in taken]
     return Places(context, breadth, named, peaks)
+
+
+def embed_all(
+    requests: Sequence[Request], predictor: CheapPredictor, *, contrasts: bool = True
+) -> None:
+    """Embed what scoring the requests will ask for, in as few forward passes as it takes.
+
+    Parameters
+    ----------
+    contrasts : whether contrasts will be looked for, too.
+    """
+    places = [places_of(request) for request in requests] if contrasts else []
+    predictor.observer.embed(requests, [words for found in places for words in found.texts])
 
 
 def find_contrasts(prediction: CheapPrediction, predictor: CheapPredictor) -> Contrasts:

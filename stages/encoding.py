@@ -122,4 +122,4 @@ def _lengths(vectors: npt.NDArray[np.floating], reach: int) -> Float32Array:
     np.cumsum(vectors, axis=0, dtype=np.float64, out=sums[1:])
     here = np.arange(len(vectors))
     low, high = np.maximum(here - reach, 0), np.minimum(here + reach + 1, len(vectors))
-    return np.linalg.norm(sums[high] - sums[low] - vectors, axis=1).astype(np.float32)
+    return np.asarray(np.linalg.norm(sums[high] - sums[low] - vectors, axis=1), np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import TypeAlias, get_args
 
 from pipeline.cache import AnswerCache
@@ -39,7 +40,8 @@ class Simulators:
         price = price_of(settings.simulator_model, settings.openai_base_url, settings.prices_path)
         cache = AnswerCache(Path(settings.cache_path)) if settings.cache_path else None
         self._settings = settings
-        self._asker = Asker(Endpoint(settings), price, cache)
+        turn = BoundedSemaphore(settings.llm_concurrency)
+        self._asker = Asker(Endpoint(settings), price, cache, turn)
         # It remembers how the endpoint can be asked; the others have nothing to remember.
         self._logprobs = LogprobsSimulator(self._asker, settings.llm_concurrency)
 
