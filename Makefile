@@ -7,7 +7,7 @@ export HF_HUB_OFFLINE ?= 1
 # Threads that wait by spinning starve the others where cores are few.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test serve lint train bench-judgement bench-parity bench-speed bench-spend clean
+.PHONY: demo test serve lint train bench-judgement bench-parity bench-scale bench-speed bench-spend clean
 
 demo: .venv/ready
 	$(BIN)/neuron-scorer demo
@@ -37,6 +37,9 @@ bench-parity: .venv/ready
 # Needs what `make train` wrote; makes the environment of bench-parity if it is missing.
 bench-spend: .venv/ready
 	$(BIN)/python -m benchmarks.spend
+
+bench-scale: .venv/ready
+	$(BIN)/python -m benchmarks.scale
 
 bench-speed: .venv/ready
 	$(BIN)/python -m benchmarks.speed

@@ -93,6 +93,12 @@ class TextEncoder:
                 self._words -= len(self._kept.popitem(last=False)[0])
         return found
 
+    def forget(self) -> None:
+        """Drop what is kept."""
+        with self._lock:
+            self._kept.clear()
+            self._words = 0
+
 
 def intern(written: tuple[str, ...], vectors: WordVectors) -> EncodedText:
     """A text's words with what does not depend on any explanation."""
