@@ -7,7 +7,7 @@ export HF_HUB_OFFLINE ?= 1
 # Threads that wait by spinning starve the others where cores are few.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: bench-compare bench-judgement bench-parity bench-ray bench-speed bench-spend demo lint serve test train clean
+.PHONY: bench-compare bench-judgement bench-parity bench-ray bench-scale bench-speed bench-spend demo lint serve test train clean
 
 demo: .venv/ready
 	$(BIN)/neuron-scorer demo
@@ -44,6 +44,9 @@ bench-spend: .venv/ready
 
 bench-ray: .venv/ready
 	$(BIN)/python -m benchmarks.ray_workers
+
+bench-scale: .venv/ready
+	$(BIN)/python -m benchmarks.scale
 
 bench-speed: .venv/ready
 	$(BIN)/python -m benchmarks.speed

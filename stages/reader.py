@@ -235,6 +235,14 @@ class Reader:
                 base[f"{name}.weight"] + taught[f"{name}.up"].float() @ taught[key].float()
             )
         self._weights = base | {key: value.float() for key, value in taught.items()}
+        self._bfloat16 = encoder.bfloat16
+        if encoder.bfloat16:
+            # Once here, not with each batch.
+            self._weights |= {
+                key: value.bfloat16()
+                for key, value in self._weights.items()
+                if key in base and "LayerNorm" not in key
+            }
         self._layers = len(encoder.layers.encoder.layer) - READ_FROM
 
     def read(self, explanation: EncodedText, words: Words, hints: Tensor) -> FloatArray:
@@ -247,10 +255,12 @@ class Reader:
         parts = torch.split(hints, words.sizes.tolist())
         readings = [Reading(explanation, t, h) for t, h in zip(words.texts, parts, strict=True)]
         out: list[FloatArray] = [np.zeros(0)] * len(readings)
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast("cpu", enabled=self._bfloat16):
             for chosen in _batches([len(reading) for reading in readings]):
                 batch = Batch.of([readings[i] for i in chosen])
-                found = read_batch(batch, self._weights, self._linear, self._layers).sigmoid()
+                found = (
+                    read_batch(batch, self._weights, self._linear, self._layers).float().sigmoid()
+                )
                 sizes = [int(words.sizes[i]) for i in chosen]
                 for i, strengths in zip(chosen, torch.split(found.double(), sizes), strict=True):
                     out[i] = strengths.numpy()

@@ -32,8 +32,8 @@ SPEC = json.loads((ROOT / "pipeline" / "web" / "openapi.json").read_text())
 
 @cache
 def shared_scorer() -> Scorer:
-    """One without an LLM; its models are loaded once for all tests."""
-    return Scorer(Settings())
+    """One without an LLM, exact on every machine; its models are loaded once for all tests."""
+    return Scorer(Settings(encoder_precision="float32"))
 
 
 class GatedScorer:

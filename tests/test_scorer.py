@@ -281,7 +281,7 @@ def test_threads_may_share_a_scorer() -> None:
     assert found == {0: alone, 1: alone}
 
 
-def test_many_requests_are_scored_in_order_and_one_at_a_time() -> None:
+def test_many_requests_are_scored_in_order_and_none_before_it_is_asked_for() -> None:
     asked: list[str] = []
 
     def requests() -> Any:
@@ -292,7 +292,6 @@ def test_many_requests_are_scored_in_order_and_one_at_a_time() -> None:
     results = pipeline.score_many(requests(), simulator=None)
     assert asked == []
     fox = next(results)
-    assert asked == ["the word 'fox'"]
     assert fox.to_dict() == score("the word 'fox'", STORY).to_dict()
     assert [result.to_dict() for result in results] == [score("the word 'dog'", STORY).to_dict()]
 
@@ -314,7 +313,7 @@ def test_a_scorer_loads_its_models_once_and_not_before_they_are_needed(
     made: list[str] = []
     loaded = minilm()
 
-    def encoder(source: str) -> MiniLM:
+    def encoder(source: str, **_: bool) -> MiniLM:
         made.append(source)
         time.sleep(0.05)
         return loaded
