@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.cache import AnswerCache, RawAnswer, Source, answer_key
+from pipeline.errors import SimulatorError
 from pipeline.simulation import Usage
 from stages.endpoint import Endpoint
+from stages.line import Lost
 from stages.prices import Price
 from stages.question import Question, tokens_of
 
@@ -44,12 +46,17 @@ class Asker:
 
         Raises
         ------
-        SimulatorError : see `Endpoint.ask`.
+        SimulatorError : see `Endpoint.ask`. Its usage is the worst where the answer was lost.
         """
         if known := self.known(question, version, attempt):
             return known
         key = self._key(question, version, attempt)
-        answer = self.endpoint.ask(question)
+        try:
+            answer = self.endpoint.ask(question)
+        except Lost as error:
+            limit = question.limit + self.endpoint.allowance
+            worst = self.priced(question.most_tokens, limit, calls=1)
+            raise SimulatorError(str(error), worst) from None
         usage = self._usage(answer, question)
         if self.cache:
             self.cache.put(key, answer, self.source(version), usage.cost_usd)
@@ -62,6 +69,11 @@ class Asker:
         key = self._key(question, version, attempt)
         answer = self.cache.get(key)
         return Reply(key, answer, Usage(cached_calls=1)) if answer else None
+
+    def keep(self, question: Question, version: str, answer: RawAnswer) -> None:
+        """Keep an answer that the endpoint did not give, but that stands for how it behaves."""
+        if self.cache:
+            self.cache.put(self._key(question, version, 0), answer, self.source(version), 0.0)
 
     def reject(self, reply: Reply) -> None:
         """Keep an answer that is of no use, but serve it no more."""
