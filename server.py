@@ -183,6 +183,8 @@ def main() -> None:
         serve()
     except (ConfigurationError, OSError) as error:
         sys.exit(f"server: {error}")
+    except MemoryError:
+        sys.exit("server: out of memory; it takes about 2 GB of address space")
 
 
 def _refuse(error: ScorerError) -> Response:

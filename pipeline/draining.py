@@ -18,9 +18,9 @@ from waitress.channel import HTTPChannel
 
 _log = logging.getLogger(__name__)
 
-PATIENCE = 6.0
+PATIENCE = 4.0
 """Seconds that scores get before their calls to the LLM are ended."""
-LIMIT = 9.0
+LIMIT = 8.0
 """Seconds after which the process ends, whatever is under way: supervisors kill after ten."""
 _POLL = 0.25
 

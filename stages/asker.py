@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 
 from pipeline.cache import AnswerCache, RawAnswer, Source, answer_key
 from pipeline.errors import SimulatorError
@@ -11,6 +12,7 @@ from stages.endpoint import Endpoint
 from stages.line import Lost
 from stages.prices import Price
 from stages.question import Question, tokens_of
+from stages.turns import Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Asker:
     endpoint: Endpoint
     price: Price | None = None
     cache: AnswerCache | None = None
+    _turns: Turns = field(default_factory=Turns, repr=False)
 
     def ask(self, question: Question, version: str, attempt: int = 0) -> Reply:
         """The answer to a question, kept before anyone tries to read it.
@@ -48,9 +51,12 @@ class Asker:
         ------
         SimulatorError : see `Endpoint.ask`. Its usage is the worst where the answer was lost.
         """
-        if known := self.known(question, version, attempt):
-            return known
         key = self._key(question, version, attempt)
+        # Who asks the same at the same time waits, and finds the answer in the cache.
+        with self._turns.of(key) if self.cache else nullcontext():
+            return self.known(question, version, attempt) or self._pay(key, question, version)
+
+    def _pay(self, key: str, question: Question, version: str) -> Reply:
         try:
             answer = self.endpoint.ask(question)
         except Lost as error:
