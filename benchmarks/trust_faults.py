@@ -1,6 +1,7 @@
 """What a server holds under load and faults, and what it spends.
 
-`python -m benchmarks.trust_faults` prints it. The processes, the LLM that fails and the LLM that keeps account are those of the tests.
+`python -m benchmarks.trust_faults` prints it. The processes, the LLM that fails and the LLM that
+keeps account are those of the tests.
 """
 
 from __future__ import annotations
