@@ -50,10 +50,17 @@ def check_page(settings: Settings, headers: Headers) -> None:
     if kind != "application/json":
         raise UnsupportedMediaType("send the header Content-Type: application/json")
     host, origin = headers.get("Host", ""), headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != host:
+    if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
         raise Forbidden("this server has no secret, so it does not answer other sites' pages")
-    if _is_loopback(settings.host) and not _is_loopback(urlsplit(f"//{host}").hostname or ""):
+    if _is_loopback(settings.host) and not _is_loopback(_without_port(host)):
         raise Forbidden("this server has no secret, so it must be called localhost or 127.0.0.1")
+
+
+def _without_port(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _is_loopback(host: str) -> bool:

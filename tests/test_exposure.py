@@ -70,7 +70,7 @@ def test_the_server_s_own_page_is_answered(client: httpx2.Client) -> None:
     assert status(client, content_type=JSON, origin=str(client.base_url).rstrip("/")) == 200
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:1", ""])
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:1", "", "["])
 def test_a_foreign_page_is_refused_by_an_open_server(client: httpx2.Client, origin: str) -> None:
     assert status(client, content_type=JSON, origin=origin) == 403
 
@@ -79,6 +79,11 @@ def test_a_foreign_name_that_resolves_to_loopback_is_refused(client: httpx2.Clie
     name = f"evil.example:{client.base_url.port}"
     assert status(client, content_type=JSON, host=name, origin=f"http://{name}") == 403
     assert status(client, content_type=JSON, host=f"localhost:{client.base_url.port}") == 200
+
+
+@pytest.mark.parametrize("host", ["[", "[::1", "", "127.0.0.1.evil.example", "::::"])
+def test_a_host_that_is_no_loopback_name_is_refused(client: httpx2.Client, host: str) -> None:
+    assert status(client, content_type=JSON, host=host) == 403
 
 
 def test_who_has_the_secret_may_come_from_anywhere() -> None:
