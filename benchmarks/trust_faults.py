@@ -6,6 +6,7 @@ keeps account are those of the tests.
 
 from __future__ import annotations
 
+import itertools
 import re
 import statistics
 import subprocess
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 _TESTS = Path(__file__).parent.parent / "tests"
 _FAULTS = ("test_faults.py", "test_line.py", "test_cache.py", "test_crash.py")
-_WARM_UP = 10.0
+_WARM_UP = 12
+"""Scores after which every thread of the server has had its share, and memory should be flat."""
 _MIB = 2**20
 
 
@@ -57,20 +59,25 @@ def _load(folder: Path, clients: int, seconds: float) -> list[tuple[str, str]]:
             THREADS="2",
         ) as server,
     ):
-        end = time.monotonic() + _WARM_UP + seconds
-        took: list[float] = []
-        statuses: Counter[str] = Counter()
+        start, stop = threading.Event(), threading.Event()
         memory: list[int] = []
-        watching = threading.Thread(target=_watch, args=(server, end, memory))
-        watching.start()
         with ThreadPoolExecutor(clients) as pool:
-            for found, times in pool.map(lambda n: _client(server, n, end), range(clients)):
-                statuses += found
-                took += times
-        watching.join()
+            under_way = [pool.submit(_client, server, n, start, stop) for n in range(clients)]
+            while _scores(server) < _WARM_UP:
+                time.sleep(0.5)
+            start.set()
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                memory.append(server.resident)
+                time.sleep(1)
+            stop.set()
+        found = [future.result() for future in under_way]
+    statuses = sum((statuses for statuses, _ in found), Counter[str]())
+    took = [one for _, times in found for one in times]
     answered = statuses["200"]
     errors = sum(statuses.values()) - answered - statuses["429"]
-    grown = statistics.mean(memory[-5:]) - statistics.mean(memory[:5])
+    tenth = len(memory) // 10 or 1
+    grown = statistics.mean(memory[-tenth:]) - statistics.mean(memory[:tenth])
     percentiles = statistics.quantiles(took, n=20)
     return [
         ("load: clients at once, for seconds", f"{clients}, {seconds:g}"),
@@ -84,36 +91,39 @@ def _load(folder: Path, clients: int, seconds: float) -> list[tuple[str, str]]:
     ]
 
 
-def _client(server: ServerProcess, number: int, end: float) -> tuple[Counter[str], Sequence[float]]:
+def _client(
+    server: ServerProcess, number: int, start: threading.Event, stop: threading.Event
+) -> tuple[Counter[str], Sequence[float]]:
+    """What a client was answered, and how long its scores took, once `start` is set."""
     import httpx2
 
     statuses: Counter[str] = Counter()
     took = []
     example = load_examples()[-1]
     with httpx2.Client(timeout=120, trust_env=False) as client:
-        while (start := time.monotonic()) < end:
-            body = {
-                "explanation": f"{example.explanations[0]}, {number}, {sum(statuses.values())}",
-                "activations": example.activations,
-            }
+        for times in itertools.count():
+            if stop.is_set():
+                break
+            counts, sent = start.is_set(), time.monotonic()
+            explanation = f"{example.explanations[0]}, {number}, {times}"
+            body = {"explanation": explanation, "activations": example.activations}
             try:
                 response = client.post(f"{server.url}/score", json=body)
             except httpx2.HTTPError as error:
                 statuses[type(error).__name__] += 1
                 continue
-            statuses[str(response.status_code)] += 1
-            if response.status_code == 200:
-                took.append(time.monotonic() - start)
+            statuses[str(response.status_code)] += counts
+            if response.status_code == 200 and counts:
+                took.append(time.monotonic() - sent)
             elif response.status_code == 429:
                 time.sleep(float(response.headers["Retry-After"]))
     return statuses, took
 
 
-def _watch(server: ServerProcess, end: float, memory: list[int]) -> None:
-    time.sleep(_WARM_UP)
-    while time.monotonic() < end:
-        memory.append(server.resident)
-        time.sleep(1)
+def _scores(server: ServerProcess) -> float:
+    metrics = server.get("/metrics").text
+    counted = re.findall(r"^neuron_scorer_scores_total.* (\S+)$", metrics, re.MULTILINE)
+    return sum(map(float, counted))
 
 
 def _faults() -> list[tuple[str, str]]:
