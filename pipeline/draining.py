@@ -18,7 +18,7 @@ from waitress.channel import HTTPChannel
 
 _log = logging.getLogger(__name__)
 
-PATIENCE = 4.0
+PATIENCE = 3.0
 """Seconds that scores get before their calls to the LLM are ended."""
 LIMIT = 8.0
 """Seconds after which the process ends, whatever is under way: supervisors kill after ten."""
