@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import threading
 from collections.abc import Mapping
@@ -185,6 +186,9 @@ def main() -> None:
         sys.exit(f"server: {error}")
     except MemoryError:
         sys.exit("server: out of memory; it takes about 2 GB of address space")
+    logging.shutdown()
+    # To take the models apart can take seconds, which a supervisor may not grant.
+    os._exit(0)
 
 
 def _refuse(error: ScorerError) -> Response:
