@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hmac
-import ipaddress
 import json
 import logging
-import signal
+import os
 import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import waitress
@@ -20,15 +17,12 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 import pipeline
-from pipeline.errors import (
-    Busy,
-    ConfigurationError,
-    OverBudget,
-    RequestTooLarge,
-    ScorerError,
-    Unauthorised,
-)
+from pipeline import draining
+from pipeline.draining import Sockets
+from pipeline.errors import Busy, ConfigurationError, OverBudget, RequestTooLarge, ScorerError
 from pipeline.examples import load_examples
+from pipeline.exposure import check_exposure, check_page, demands_secret
+from pipeline.keys import Keys
 from pipeline.ledger import DailyBudget
 from pipeline.metrics import Metrics
 from pipeline.scorer import Scorer
@@ -48,17 +42,23 @@ _HEADERS = {
 }
 # Probes, the page and refusals are answered while every score slot is taken.
 _SPARE_THREADS = 4
+_CONNECTIONS = 500
+_SECONDS_OF_SILENCE = 30
+_SECONDS_TO_RESTART = 5
 
 
-def create_app(scorer: Scorer, settings: Settings) -> Flask:
+def create_app(
+    scorer: Scorer, settings: Settings, stopping: threading.Event | None = None
+) -> Flask:
     """Make the WSGI app and load the models, so that a server that answers is ready.
 
-    At most `settings.threads` scores run at once; further ones are refused with 429.
+    At most `settings.threads` scores run at once; further ones are refused with 429, as are all
+    once `stopping` is set.
     """
+    views = _Views(scorer, settings, stopping or threading.Event())
     scorer.load()
     app = Flask(__name__, template_folder=str(_WEB), static_folder=str(_WEB / "static"))
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
-    views = _Views(scorer, settings)
     app.add_url_rule("/score", view_func=views.score, methods=["POST"])
     app.add_url_rule("/healthz", view_func=views.healthz)
     app.add_url_rule("/metrics", view_func=views.metrics)
@@ -74,21 +74,26 @@ def create_app(scorer: Scorer, settings: Settings) -> Flask:
 class _Views:
     """What the routes share: the scorer, its free slots and the counters."""
 
-    def __init__(self, scorer: Scorer, settings: Settings) -> None:
+    def __init__(self, scorer: Scorer, settings: Settings, stopping: threading.Event) -> None:
         self._scorer = scorer
         self._settings = settings
+        self._stopping = stopping
+        self._keys = Keys(settings)
         self._slots = threading.BoundedSemaphore(settings.threads)
         self._counters = Metrics(DailyBudget.of(settings))
 
     def score(self) -> Response:
+        check_page(self._settings, request.headers)
         body = read_json(request.get_data(cache=False))
-        _check_secret(body, self._settings.server_key)
+        key = self._keys.whose(body.get("secret") if isinstance(body, Mapping) else None)
         call = ScoreCall.parse(body)
+        if self._stopping.is_set():
+            raise Busy("the server is stopping; try again", _SECONDS_TO_RESTART)
         if not self._slots.acquire(blocking=False):
             raise Busy(f"all {self._settings.threads} score slots are taken; try again")
         try:
             with self._counters.track():
-                result = call.run(self._scorer)
+                result = call.run(self._scorer, [key.day] if key and key.day else [])
         except OverBudget:
             self._counters.over_budget.inc()
             raise
@@ -96,7 +101,8 @@ class _Views:
             self._slots.release()
         self._counters.count(result)
         logger.info(
-            "score=%s route=%s status=%s texts=%d llm_tokens=%d",
+            "key=%s score=%s route=%s status=%s texts=%d llm_tokens=%d",
+            key.name if key else None,
             result.score,
             result.route,
             result.status,
@@ -121,7 +127,7 @@ class _Views:
             "page.html",
             explanation=example.explanations[0],
             activations=json.dumps(example.activations, ensure_ascii=False),
-            secret=bool(self._settings.server_key),
+            secret=demands_secret(self._settings),
         )
 
     def finish(self, response: Response) -> Response:
@@ -131,35 +137,29 @@ class _Views:
         return response
 
 
-def check_exposure(settings: Settings) -> None:
-    """Refuse to let everybody on the network score at the owner's expense by oversight.
+def bind(app: Flask, settings: Settings, sockets: Sockets | None = None) -> Any:
+    """Make the waitress server, already bound to its port, for `app`.
 
-    Raises
-    ------
-    ConfigurationError : without a secret beyond loopback, unless `allow_open` is set.
+    It reads requests in a loop of its own and hands over only what is complete, so that slow
+    clients take no thread; what they take is a connection, which ends when they fall silent.
     """
-    if settings.server_key or settings.allow_open or _is_loopback(settings.host):
-        return
-    raise ConfigurationError(
-        f"SERVER_KEY is empty and HOST is {settings.host}: set SERVER_KEY, listen on 127.0.0.1, "
-        "or set ALLOW_OPEN=1 if everybody who reaches this address may score"
-    )
-
-
-def bind(app: Flask, settings: Settings) -> Any:
-    """Make the waitress server, already bound to its port, for `app`."""
     return waitress.create_server(
         app,
+        sockets,
         host=settings.host,
         port=settings.port,
         threads=settings.threads + _SPARE_THREADS,
         # Flask says 413 in JSON; waitress cuts off only what is absurd, before it fills the disk.
         max_request_body_size=16 * settings.max_body_bytes,
+        connection_limit=_CONNECTIONS,
+        channel_timeout=_SECONDS_OF_SILENCE,
+        cleanup_interval=5,
+        asyncore_use_poll=True,  # select() fails where file descriptors pass 1023.
     )
 
 
 def serve(settings: Settings | None = None) -> None:
-    """Serve until SIGTERM or SIGINT, then let the scores under way finish.
+    """Serve until SIGTERM or SIGINT, then let the scores under way finish, for some seconds.
 
     Raises
     ------
@@ -167,13 +167,13 @@ def serve(settings: Settings | None = None) -> None:
     """
     settings = settings or Settings.from_environment()
     check_exposure(settings)
+    stopping = threading.Event()
+    sockets: Sockets = {}
     with Scorer(settings) as scorer:
-        server = bind(create_app(scorer, settings), settings)
-        signal.signal(signal.SIGTERM, _exit)
+        server = bind(create_app(scorer, settings, stopping), settings, sockets)
         server.print_listen("listening on http://{}:{}")
-        server.run()
-        # Its own patience is 5 s; a score may have to wait for one LLM answer.
-        server.task_dispatcher.shutdown(timeout=settings.llm_timeout)
+        # What waits for the LLM when time runs out is answered without it.
+        draining.run(sockets, stopping, scorer.close)
     logger.info("stopped")
 
 
@@ -184,15 +184,11 @@ def main() -> None:
         serve()
     except (ConfigurationError, OSError) as error:
         sys.exit(f"server: {error}")
-
-
-def _check_secret(body: object, key: str) -> None:
-    if not key:
-        return
-    secret = body.get("secret") if isinstance(body, Mapping) else None
-    given = secret.encode("utf-8", "surrogatepass") if isinstance(secret, str) else b""
-    if not hmac.compare_digest(given, key.encode("utf-8", "surrogatepass")):
-        raise Unauthorised("the secret is missing or wrong; send the server's key as 'secret'")
+    except MemoryError:
+        sys.exit("server: out of memory; it takes about 2 GB of address space")
+    logging.shutdown()
+    # To take the models apart can take seconds, which a supervisor may not grant.
+    os._exit(0)
 
 
 def _refuse(error: ScorerError) -> Response:
@@ -227,17 +223,6 @@ def _json(body: object, status: int = 200) -> Response:
 
 def _error(message: str, status: int, code: str, field: str | None = None) -> Response:
     return _json({"error": message, "field": field, "code": code}, status)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
-def _exit(_signal: int, _frame: FrameType | None) -> None:
-    raise SystemExit(0)
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ class Scorer:
             else simulate_rounds(request, models.gate, prior, llm, tolerance, kept)
         )
         if (on_budget or self.settings.on_budget) == "refuse":
-            _refuse_unpaid(done, day)
+            _refuse_unpaid(done)
         raw = combine(request, cheap.strengths, done.values, prior, models.gate.constants)
         strengths = [done.values.get(i, guess) for i, guess in enumerate(cheap.strengths)]
         adjustment = (
@@ -187,10 +187,10 @@ class Scorer:
         self.close()
 
 
-def _refuse_unpaid(done: Simulated, day: DailyBudget | None) -> None:
-    """Refuse what the day's budget ended; what was paid for is not thrown away."""
-    if day and done.ended is day and not done.usage.calls:
-        raise day.refusal()
+def _refuse_unpaid(done: Simulated) -> None:
+    """Refuse what a day's budget ended; what was paid for is not thrown away."""
+    if isinstance(done.ended, DailyBudget) and not done.usage.calls:
+        raise done.ended.refusal()
 
 
 def _why_undefined(request: Request) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from threading import BoundedSemaphore
 from typing import TypeAlias, get_args
 
 from pipeline.cache import AnswerCache
@@ -47,8 +46,7 @@ class Simulators:
         self._settings = settings
         if price and outbox:
             price = price.in_batch
-        turn = BoundedSemaphore(settings.llm_concurrency)
-        self.asker = Asker(Endpoint(settings), price, cache, turn, outbox)
+        self.asker = Asker(Endpoint(settings), price, cache, outbox)
         # It remembers how the endpoint can be asked; the others have nothing to remember.
         self._logprobs = LogprobsSimulator(self.asker, settings.llm_concurrency)
 
