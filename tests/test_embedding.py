@@ -150,9 +150,7 @@ def test_weights_other_than_the_published_ones_are_refused(tmp_path: Path) -> No
         (tmp_path / file.name).symlink_to(file)
     (tmp_path / "model.safetensors").unlink()
     (tmp_path / "model.safetensors").write_bytes(b"other weights")
-    with pytest.raises(
-        ConfigurationError, match=r"model.safetensors .* SHA-256 .* expected"
-    ):
+    with pytest.raises(ConfigurationError, match=r"model.safetensors .* SHA-256 .* expected"):
         MiniLM(str(tmp_path)).encode([FOX])
     with pytest.raises(ConfigurationError, match="cannot be loaded"):
         MiniLM(str(tmp_path), "any").encode([FOX])
