@@ -58,7 +58,7 @@ lock:
 
 # Known vulnerabilities of what the lock names; needs pip-audit and the network.
 audit:
-	pip-audit --no-deps --require-hashes -r requirements.txt
+	pip-audit --require-hashes --disable-pip -r requirements.txt
 
 # Faults, load and hostile input, of which the tests run a short version; most of an hour.
 bench-trust: .venv/ready
