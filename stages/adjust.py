@@ -6,14 +6,10 @@ context : the explanation would also fire where a peak word stands in other cont
     peaks' contexts are no more alike than chance, the neuron cares for the word alone and nothing
     is taken off.
 breadth : it would also fire on words that it names and that never fire.
-listing : it names peak words one by one, so that its match says little about texts not seen: the
-    squared correlation loses what so many free terms win by chance.
+listing : it names more peak words one by one than a description would. Such a list is read off the
+    records, and the credit for the words too many is taken back.
 
 For context and breadth, the texts of `stages.contrast` join the correlation with a true value of 0.
-
-References
-----------
-Ezekiel 1930, "Methods of Correlation Analysis" (adjusted R²).
 """
 
 from __future__ import annotations
@@ -30,7 +26,7 @@ from stages.contrast import Contrast, Contrasts, peaks_of
 from stages.lexical import normalise, stem, words_of
 
 _TOTAL_WEIGHT = 0.5  # of a kind's words at most, as a share of the records' tokens
-_FREE_WORDS = 3  # peak words that an explanation may name without being a list
+_FREE_WORDS = 4  # peak words that a description may name without being a list
 _SHOWN = 5
 
 
@@ -113,13 +109,13 @@ def _kept(after: float, before: float) -> float:
 
 
 def _for_listing(score: float, request: Request) -> float:
-    """The score, shrunk for peak words that are named one by one."""
-    peaks, listed = _listed(request)
-    free = max(0, len(listed) - _FREE_WORDS)
-    spare = max(1, peaks - 1 - free)
-    if not free or score <= 0.0:
-        return score
-    return float(np.sqrt(max(0.0, 1.0 - (1.0 - score**2) * (peaks - 1) / spare)))
+    """The score, less the credit for peak words too many.
+
+    Squared, since a list that fits has a higher correlation than most descriptions: by the plain
+    share of words a quarter of such lists would still outrank them.
+    """
+    _, listed = _listed(request)
+    return score * min(1.0, _FREE_WORDS / max(len(listed), 1)) ** 2
 
 
 def _listed(request: Request) -> tuple[int, set[str]]:

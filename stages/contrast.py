@@ -78,7 +78,7 @@ class Contrasts:
 
     Attributes
     ----------
-    dependence : 0-1, how much more alike the peaks' contexts are than chance.
+    dependence : 0-1, how much more alike the peaks' contexts are than by chance.
     """
 
     context: Contrast
@@ -112,7 +112,7 @@ def find_contrasts(prediction: CheapPrediction, predictor: CheapPredictor) -> Co
     if context_places:
         others = words.windows(_REACH)[at[: len(context_places)]]
         above = _unlike(others, seen.words.windows(_REACH)[peak_at])
-    dependence = float(np.clip(2.0 * above.mean() - 1.0, 0.0, 1.0)) if len(above) else 0.0
+    dependence = _dependence(above)
     tokens, strengths = [words.written[i] for i in at], words.split(by_word)
 
     def contrast(part: slice, weights: FloatArray) -> Contrast:
@@ -201,6 +201,19 @@ def _unlike(others: Float32Array, own: Float32Array) -> FloatArray:
     np.fill_diagonal(cosines, -np.inf)
     usual = _mean_of_nearest(cosines, len(own) - 1)
     return np.asarray((usual[:, None] > alike[None, :]).mean(axis=0))
+
+
+def _dependence(above: FloatArray) -> float:
+    """0-1: how far the mean chance is above what chance alone may make of so many contexts.
+
+    By chance alone each is uniform on 0-1, and twice their mean has a standard error of
+    1 / sqrt(3 n) around 1.
+    """
+    if not len(above):
+        return 0.0
+    error = (3.0 * len(above)) ** -0.5
+    excess = 2.0 * float(above.mean()) - 1.0
+    return float(np.clip((excess - error) / (1.0 - error), 0.0, 1.0))
 
 
 def _likeness(contexts: Float32Array, others: Float32Array) -> FloatArray:

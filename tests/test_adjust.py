@@ -164,10 +164,15 @@ def test_naming_the_peak_words_one_by_one_costs() -> None:
     assert adjust(request("'king', 'fox', 'ship'", *LISTED), raw=0.6).for_listing == 0.0
 
 
-def test_a_list_that_fits_all_but_perfectly_loses_little() -> None:
-    listed = "'king', 'fox', 'ship', 'tree', 'sea', 'bread'"
-    texts = [text.replace("here", f"{n}") for n in range(3) for text in LISTED[:6]]
-    assert adjust(request(listed, *texts), raw=0.97).for_listing < 0.02
+def test_a_list_costs_the_more_the_longer_it_is_however_well_it_fits() -> None:
+    texts = [text.replace("here", f"{n}") for n in range(3) for text in LISTED]
+    words = [f"'{text.split()[1].split('*')[0]}'" for text in LISTED]
+    costs = [
+        adjust(request(", ".join(words[:n]), *texts), raw=0.97).for_listing for n in (4, 5, 6, 7)
+    ]
+    assert costs[0] == 0.0
+    assert costs == sorted(costs)
+    assert costs[-1] > 0.5 * 0.97
 
 
 def test_what_is_taken_off_is_the_sum_of_its_parts() -> None:
