@@ -42,7 +42,7 @@ schema.config.phases.coverage.enabled = False
 @hypothesis_settings(
     max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
-def test_the_server_is_as_its_openapi_description_says(case: schemathesis.Case) -> None:
+def test_the_server_is_as_its_openapi_description_says(case: schemathesis.Case[Any]) -> None:
     # The schema cannot say that there are as many values as tokens.
     case.call_and_validate(excluded_checks=[positive_data_acceptance])
 
