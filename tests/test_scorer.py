@@ -329,7 +329,7 @@ def test_many_at_once_get_what_each_gets_alone(fault_server: FaultServer) -> Non
     )
     with pipeline.Scorer(settings) as scorer:
         many = [result.to_dict() for result in scorer.score_many(asked, tolerance=1e-6)]
-        alone = [scorer.score(**one, tolerance=1e-6).to_dict() for one in asked]
+        alone = [scorer.score(*one.values(), tolerance=1e-6).to_dict() for one in asked]
     assert many == alone
     assert 1 < fault_server.most_at_once <= 3
 

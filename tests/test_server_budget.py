@@ -30,7 +30,7 @@ CALL_USD = (400 * 10 + 100 * 100) / 1e6
 @pytest.fixture(autouse=True)
 def _models_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = shared_scorer()._models.load()
-    monkeypatch.setattr("pipeline.models.MiniLM", lambda _: loaded.predictor.reader)
+    monkeypatch.setattr("pipeline.models.MiniLM", lambda *_, **__: loaded.predictor.reader)
     monkeypatch.setattr("pipeline.models.CheapPredictor", lambda *_: loaded.predictor)
     monkeypatch.setattr("pipeline.models.Reader.load", lambda *_: loaded.predictor.reader)
 
