@@ -211,7 +211,7 @@ def _small() -> Iterator[dict[str, Any]]:
         yield {
             "explanation": f"the word 'fox' before {number}",
             "activations": [
-                {"tokens": [f" {t}" for t in text], "values": [0, i == 0, 0, 0.0]}
+                {"tokens": [f" {t}" for t in text], "values": [0, 1.0 - i, 0, 0]}
                 for i, text in enumerate(texts)
             ],
         }
