@@ -25,7 +25,6 @@ import numpy as np
 
 import pipeline
 from benchmarks.dataset import KINDS, Case, load
-from stages.background import background
 from stages.embedding import MiniLM, native_bfloat16
 
 RESULTS = Path(__file__).parent / "results"
@@ -70,11 +69,8 @@ def throughput() -> list[str]:
 
         score(cold[:1])()
         rows["every neuron new, the background's texts too"] = _each(score(cold), len(cold))
-        elsewhere = scorer._models.load().predictor.observer._elsewhere
-        for start in range(0, len(background().words), 200):
-            elsewhere.encode(background().words[start : start + 200])
         fresh = _each(lambda: [encoder.model.encode(some) for some in texts], len(texts))
-        # The records were forgotten meanwhile, or the second pass would be no cold one.
+        # Once all neurons have passed, the background's texts are kept; the records are new again.
         scorer._models.load().predictor.observer._encoder.forget()
         rows["every neuron new"] = _each(score(cold), len(cold))
         rows["the tenth explanation of a neuron"] = _each(score(further), len(further))
@@ -120,10 +116,11 @@ def similarity() -> list[str]:
     ]
     for name, found in (("plain", plain), ("ours", ours)):
         by_kind = [
-            f"{np.nanmean([a for a, c in zip(found, cases, strict=True) if c.kind == kind]):.2f}"
+            np.nanmean([auc for auc, case in zip(found, cases, strict=True) if case.kind == kind])
             for kind in KINDS
         ]
-        lines.append(f"| {name} | {seconds[name][1]:.3f} | {' | '.join(by_kind)} |")
+        cells = " | ".join(f"{auc:.2f}" for auc in by_kind)
+        lines.append(f"| {name} | {seconds[name][1]:.3f} | {cells} |")
     return lines
 
 
@@ -214,7 +211,7 @@ def _small() -> Iterator[dict[str, Any]]:
         yield {
             "explanation": f"the word 'fox' before {number}",
             "activations": [
-                {"tokens": [f" {t}" for t in text], "values": [0, i == 0, 0, 0.0]}
+                {"tokens": [f" {t}" for t in text], "values": [0, 1.0 - i, 0, 0]}
                 for i, text in enumerate(texts)
             ],
         }

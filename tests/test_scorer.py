@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from echo_server import EchoingModel
-from fault_server import FaultServer
+from fault_server import Body, FaultServer, Reply, mark_first_words
 from models import gate, minilm, predictor, request
 from serving import shared_scorer
 
@@ -25,7 +25,11 @@ from pipeline.records import Request
 from pipeline.result import ScoreResult
 from pipeline.settings import Settings
 from pipeline.simulation import FloatArray, Simulation, Usage
+from stages.cheap import CheapPredictor
 from stages.embedding import MiniLM
+from stages.encoding import TextEncoder
+from stages.observation import Observer
+from stages.reader import READER_PATH, Reader
 
 CLASSIC, NEURON = load_examples()[:2]
 FITS = NEURON.explanations[0]
@@ -305,6 +309,52 @@ def test_a_request_that_is_none_is_named() -> None:
     with pytest.raises(InvalidRequest) as caught:
         next(results)
     assert caught.value.field == "requests[1]"
+
+
+def test_many_at_once_get_what_each_gets_alone(fault_server: FaultServer) -> None:
+    def slow(body: Body) -> Reply:
+        time.sleep(0.5)
+        return mark_first_words(body)
+
+    fault_server.otherwise = slow
+    asked = [
+        {"explanation": f"the word '{word}'", "activations": STORY}
+        for word in ("fox", "dog", "man", "quick", "far", "met")
+    ]
+    settings = Settings(
+        openai_base_url=fault_server.base_url,
+        simulator_model=fault_server.model,
+        encoder_precision="float32",
+        llm_concurrency=3,
+    )
+    with pipeline.Scorer(settings) as scorer:
+        many = [result.to_dict() for result in scorer.score_many(asked, tolerance=1e-6)]
+        alone = [scorer.score(*one.values(), tolerance=1e-6).to_dict() for one in asked]
+    assert many == alone
+    assert 1 < fault_server.most_at_once <= 3
+
+
+def test_a_bar_shows_rate_cost_and_share_of_cheap_decisions(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked = [{"explanation": "foxes", "activations": STORY}] * 2
+    assert len(list(pipeline.score_many(asked, simulator=None, progress=True))) == 2
+    shown = capsys.readouterr().err
+    assert "2/2" in shown
+    assert "0.0000 USD, 100% cheap" in shown
+    list(pipeline.score_many(asked, simulator=None))
+    assert capsys.readouterr().err == ""
+
+
+def test_bfloat16_moves_scores_by_next_to_nothing() -> None:
+    encoder = MiniLM(bfloat16=True)
+    fast = CheapPredictor(
+        Observer(TextEncoder(encoder)), predictor().head, Reader.load(READER_PATH, encoder)
+    )
+    for explanation in NEURON.explanations[:2]:
+        asked = Request.parse(explanation, NEURON.activations)
+        quick, exact = (gate().estimate(one.predict(asked)) for one in (fast, predictor()))
+        assert quick.score == pytest.approx(exact.score, abs=0.006)
 
 
 def test_a_scorer_loads_its_models_once_and_not_before_they_are_needed(
