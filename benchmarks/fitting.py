@@ -29,7 +29,7 @@ from stages.features import Features
 from stages.gate import LEAST_ERROR, Constants, Estimate, Gate, KernelMachine, sampling_variance
 from stages.head import Head
 from stages.observation import Observation, Observer
-from stages.reader import Reading, hints_of
+from stages.reader import hints_of, readings_of
 
 COVERAGE = 0.9
 _SILENT_KEPT = 0.1
@@ -156,12 +156,17 @@ def examples(part: Rows, head: Head) -> list[Example]:
     the reader would learn to trust it more than it may.
     """
     hints = hints_of(part.columns, np.clip(head.predict(part.columns), 0.0, 1.0))
-    sizes = [len(text.words) for text in part.texts]
-    targets = np.split(part.target, np.cumsum(sizes)[:-1])
+    told = torch.split(hints, [len(text.words) for text in part.texts])
+    readings = [
+        reading
+        for text, hint in zip(part.texts, told, strict=True)
+        for reading in readings_of(part.explanation, text, hint)
+    ]
+    targets = np.split(part.target, np.cumsum([len(reading.hints) for reading in readings])[:-1])
     return [
-        Example(Reading(part.explanation, text, told), target)
-        for text, told, target in zip(part.texts, torch.split(hints, sizes), targets, strict=True)
-        if len(text.words)
+        Example(reading, target)
+        for reading, target in zip(readings, targets, strict=True)
+        if len(target)
     ]
 
 

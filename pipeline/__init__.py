@@ -97,22 +97,28 @@ def score_many(
     *,
     max_batch_llm_tokens: int | None = None,
     max_batch_cost_usd: float | None = None,
+    progress: bool = False,
     **options: Any,
 ) -> Iterator[ScoreResult]:
     """Score requests in order, each ``{"explanation": ..., "activations": ...}``.
 
-    Explanations of one neuron should follow one another: its records are then embedded once.
+    A few are read ahead of their results and embedded together; while the LLM of the settings
+    answers for some (`LLM_CONCURRENCY`), others go on. A simulator object is asked by one score at
+    a time. Memory does not grow with the number of requests. Explanations of one neuron should
+    follow one another: its records are then embedded once.
 
     Parameters
     ----------
     max_batch_llm_tokens, max_batch_cost_usd : what all requests together may take; those that come
         after the end of it are answered without the LLM, with status "degraded".
+    progress : draw a bar on stderr, with rate, cost so far and share decided without an LLM.
     options : the keyword arguments of `score`, for all requests; its budgets are for each request.
     """
     return _default_scorer().score_many(
         requests,
         max_batch_llm_tokens=max_batch_llm_tokens,
         max_batch_cost_usd=max_batch_cost_usd,
+        progress=progress,
         **options,
     )
 

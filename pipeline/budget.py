@@ -107,17 +107,22 @@ class Budget(Protocol):
 class Allowance:
     """The budget of one call or one batch, kept in memory. Safe for several threads.
 
+
     Parameters
     ----------
     name : what its owner calls it.
+    patient : whether `reserve` waits, before it says no, for the calls of other threads, which as a
+        rule give back most of what they hold back.
     """
 
-    def __init__(self, limit: Limit, name: str = "the budget") -> None:
+    def __init__(self, limit: Limit, name: str = "the budget", *, patient: bool = False) -> None:
         self._limit = limit
         self._name = name
+        self._patient = patient
         self._tokens = 0
         self._cost = 0.0
-        self._lock = threading.Lock()
+        self._under_way: list[Reservation] = []
+        self._settled = threading.Condition()
 
     def __str__(self) -> str:
         return f"{self._name} of {self._limit}"
@@ -134,16 +139,25 @@ class Allowance:
         return self.left().covers(worst)
 
     def reserve(self, worst: Usage) -> Reservation | None:
-        with self._lock:
-            if not self.covers(worst):
-                return None
+        with self._settled:
+            while not self.covers(worst):
+                held = sum((reservation.worst for reservation in self._under_way), Usage())
+                left = self._limit.less(
+                    self._tokens - held.total_tokens, self._cost - (held.cost_usd or 0.0)
+                )
+                if not (self._patient and self._under_way and left.covers(worst)):
+                    return None
+                self._settled.wait()
             self._add(worst, 1)
-            return Reservation(worst)
+            self._under_way.append(reservation := Reservation(worst))
+            return reservation
 
     def settle(self, reservation: Reservation, taken: Usage) -> None:
-        with self._lock:
+        with self._settled:
+            self._under_way.remove(reservation)
             self._add(reservation.worst, -1)
             self._add(taken, 1)
+            self._settled.notify_all()
 
     def _add(self, usage: Usage, sign: int) -> None:
         self._tokens += sign * usage.total_tokens

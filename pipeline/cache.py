@@ -170,12 +170,22 @@ class AnswerCache:
     def _run(self, purpose: str, work: Callable[[sqlite3.Connection], _T]) -> _T | None:
         """Do it in one transaction; what fails is logged and left out."""
         try:
-            with closing(sqlite3.connect(self._path, timeout=_SECONDS_TO_WAIT)) as db, db:
-                return work(db)
+            try:
+                return self._in_file(work)
+            except sqlite3.OperationalError as error:
+                # Somebody removed the file, perhaps because it was broken.
+                if "no such table" not in str(error) or work is _prepare:
+                    raise
+                self._in_file(_prepare)
+                return self._in_file(work)
         # Values that SQLite cannot hold, such as lone surrogates, are no errors of its own.
         except (sqlite3.Error, ValueError, OverflowError) as error:
             _log.warning("cannot %s the answer cache %s: %s", purpose, self._path, error)
             return None
+
+    def _in_file(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        with closing(sqlite3.connect(self._path, timeout=_SECONDS_TO_WAIT)) as db, db:
+            return work(db)
 
 
 def _prepare(db: sqlite3.Connection) -> None:

@@ -51,15 +51,22 @@ def _now() -> datetime:
 class DailyBudget:
     """A `Budget` for each UTC day. Safe for several threads and processes at once.
 
+    Parameters
+    ----------
+    owner : name of the key whose budget it is; empty: that of the whole server.
+
     Raises
     ------
     ConfigurationError : if the file cannot be used.
     """
 
-    def __init__(self, path: Path, limit: Limit, clock: Callable[[], datetime] = _now) -> None:
+    def __init__(
+        self, path: Path, limit: Limit, clock: Callable[[], datetime] = _now, owner: str = ""
+    ) -> None:
         self._path = path
         self._limit = limit
         self._clock = clock
+        self._owner = owner
         try:
             with closing(self._connect()) as db, db:
                 db.execute(_WRITE_AHEAD)
@@ -88,7 +95,8 @@ class DailyBudget:
         return cls(Path(settings.cache_path), limit)
 
     def __str__(self) -> str:
-        return f"today's budget of {self._limit}"
+        whose = f" for the key {self._owner}" if self._owner else ""
+        return f"today's budget of {self._limit}{whose}"
 
     @property
     def limit(self) -> Limit:
@@ -155,7 +163,8 @@ class DailyBudget:
         )
 
     def _today(self) -> str:
-        return self._clock().date().isoformat()
+        """The day, with its owner's name behind it: each has an account of its own."""
+        return f"{self._clock().date().isoformat()} {self._owner}".rstrip()
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(self._path, timeout=_SECONDS_TO_WAIT)

@@ -10,8 +10,9 @@ from pipeline.ledger import DailyBudget
 from pipeline.options import SimulatorChoice
 from pipeline.settings import Settings
 from pipeline.simulation import Simulator
+from stages.background import background
 from stages.cheap import HEAD_PATH, CheapPredictor
-from stages.embedding import MiniLM
+from stages.embedding import MiniLM, native_bfloat16
 from stages.encoding import TextEncoder
 from stages.gate import GATE_PATH, Gate
 from stages.head import Head
@@ -37,10 +38,14 @@ class Models:
         with self._loading:
             if self._loaded is None:
                 simulators = Simulators(self._settings)
-                encoder = MiniLM(self._settings.encoder)
+                encoder = MiniLM(
+                    self._settings.encoder,
+                    self._settings.encoder_sha256,
+                    bfloat16=_bfloat16(self._settings),
+                )
                 self._loaded = Loaded(
                     CheapPredictor(
-                        Observer(TextEncoder(encoder)),
+                        _observer(encoder),
                         Head.load(HEAD_PATH),
                         Reader.load(READER_PATH, encoder),
                     ),
@@ -77,6 +82,21 @@ class Loaded:
         if found := self.simulators.named(choice):
             return found, self.day
         raise InvalidRequest(STAGE_TWO_OFF, "simulator")
+
+
+def _observer(encoder: MiniLM) -> Observer:
+    """Two caches, so that passing records do not drive out the background's texts."""
+    turns = threading.Lock()
+    every_word = background().total
+    return Observer(TextEncoder(encoder, lock=turns), TextEncoder(encoder, every_word, turns))
+
+
+def _bfloat16(settings: Settings) -> bool:
+    if settings.encoder_precision not in {"auto", "float32"}:
+        raise ConfigurationError(
+            f"ENCODER_PRECISION: expected auto or float32, found {settings.encoder_precision!r:.80}"
+        )
+    return settings.encoder_precision == "auto" and native_bfloat16()
 
 
 def _day(settings: Settings, simulators: Simulators) -> DailyBudget | None:

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Sequence
+from typing import Literal, TypedDict, get_args
 
+from pipeline.budget import Budget
 from pipeline.errors import InvalidRequest
 from pipeline.settings import SimulatorName
 from pipeline.simulation import Simulator
 
 SimulatorChoice = Simulator | Literal["auto"] | SimulatorName | None
 OnBudget = Literal["refuse", "degrade"] | None
+
+
+class ScoreOptions(TypedDict, total=False):
+    """The keyword arguments of `Scorer.score`, which `pipeline.score` documents.
+
+    `budgets` are further ones to keep, such as one that a batch shares.
+    """
+
+    simulator: SimulatorChoice
+    tolerance: float
+    max_llm_tokens: int | None
+    max_cost_usd: float | None
+    on_budget: OnBudget
+    adjust: bool
+    budgets: Sequence[Budget]
+
 
 _NAMES = ("auto", *get_args(SimulatorName))
 

@@ -82,21 +82,11 @@ class Page:
 
     Parameters
     ----------
-    score, forecast : what a call is given to; they may refuse it.
     llm : whether there is an LLM to ask.
     secret : whether the form must ask for the server's secret.
     """
 
-    def __init__(
-        self,
-        score: Callable[[ScoreCall], ScoreResult],
-        forecast: Callable[[ScoreCall], Forecast],
-        *,
-        llm: bool,
-        secret: bool,
-    ) -> None:
-        self._score = score
-        self._forecast = forecast
+    def __init__(self, *, llm: bool, secret: bool) -> None:
         self._llm = llm
         self._secret = secret
         self._kept: OrderedDict[tuple[str, str, bool], ScoreResult] = OrderedDict()
@@ -107,8 +97,18 @@ class Page:
         found = [example for example in load_examples() if example.name == name]
         return self.html(Answer(Form.of_example([*found, *load_examples()][0])))
 
-    def answer(self, form: Form) -> Answer:
-        """Score what the form holds, or say at which field it fails."""
+    def answer(
+        self,
+        form: Form,
+        score: Callable[[ScoreCall], ScoreResult],
+        forecast: Callable[[ScoreCall], Forecast],
+    ) -> Answer:
+        """Score what the form holds, or say at which field it fails.
+
+        Parameters
+        ----------
+        score, forecast : what a call is given to; they may refuse it.
+        """
         try:
             explanations, activations = read_pasted(form.activations)
         except InvalidRequest as error:
@@ -122,11 +122,11 @@ class Page:
             for explanation in form.explanations or ("",)
         ]
         try:
-            results = tuple(self._scored(call, form.activations) for call in calls)
-            forecast = self._forecasts(calls) if form.action == "forecast" else None
+            results = tuple(self._scored(call, form.activations, score) for call in calls)
+            cost = _forecast(calls, forecast) if form.action == "forecast" else None
         except ScorerError as error:
             return refused(form, error)
-        return Answer(form, results, forecast)
+        return Answer(form, results, cost)
 
     def html(self, answer: Answer) -> str:
         """The page as a whole."""
@@ -152,10 +152,9 @@ class Page:
             )
         )
 
-    def _forecasts(self, calls: Sequence[ScoreCall]) -> Forecast:
-        return sum((self._forecast(replace(call, llm=True)) for call in calls), Forecast())
-
-    def _scored(self, call: ScoreCall, activations: str) -> ScoreResult:
+    def _scored(
+        self, call: ScoreCall, activations: str, score: Callable[[ScoreCall], ScoreResult]
+    ) -> ScoreResult:
         """What the LLM said stays on show for as long as it is kept."""
         text = hashlib.sha256(activations.encode("utf-8", "surrogatepass")).hexdigest()
         keys = [(str(call.explanation), text, True), (str(call.explanation), text, False)]
@@ -164,7 +163,7 @@ class Page:
                 if key in self._kept:
                     self._kept.move_to_end(key)
                     return self._kept[key]
-        result = self._score(call)
+        result = score(call)
         if result.status != "degraded":
             with self._lock:
                 self._kept[keys[0] if call.llm else keys[1]] = result
@@ -211,6 +210,10 @@ def read_pasted(text: str) -> tuple[tuple[str, ...], object]:
         )
     named = (one for one in feature.explanations if isinstance(one, str) and one.strip())
     return tuple(named), feature.activations
+
+
+def _forecast(calls: Sequence[ScoreCall], forecast: Callable[[ScoreCall], Forecast]) -> Forecast:
+    return sum((forecast(replace(call, llm=True)) for call in calls), Forecast())
 
 
 def _json(text: str) -> Any:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import regex
 
 from pipeline.errors import InvalidRequest, RequestTooLarge
 from pipeline.simulation import FloatArray
@@ -15,15 +16,29 @@ from pipeline.text import TokenizedText, decode
 
 _LARGEST_ACTIVATION = 1e100
 
+# What nobody sees, the judges must not read either. Joiners spell words in Persian or Hindi, and
+# one variation selector makes an emoji; rows of them hide messages.
+_INVISIBLE = regex.compile(
+    r"[\p{Default_Ignorable_Code_Point}\p{Cf}--[\u200c\u200d\ufe0f]]"
+    r"|(?<![^\x00-\x7f])[\u200c\u200d\ufe0f]|(?<=[\u200c\u200d\ufe0f])[\u200c\u200d\ufe0f]+",
+    regex.V1,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The largest input that is accepted."""
+    """The largest input that is accepted; README.md and openapi.json state the same numbers.
+
+    Attributes
+    ----------
+    total_words : work and memory grow with the words, of which one token may hold hundreds.
+    """
 
     texts: int = 500
     tokens_per_text: int = 2048
     total_tokens: int = 40_000
     total_chars: int = 200_000
+    total_words: int = 40_000
     explanation_chars: int = 2000
     token_chars: int = 1000
 
@@ -58,18 +73,17 @@ class ActivationRecord:
                 f"expected an object with 'tokens' and 'values', found {_name(raw)}", field
             )
         tokens = _parse_tokens(raw.get("tokens"), f"{field}.tokens", limits or Limits())
-        values = _parse_values(raw.get("values"), f"{field}.values")
-        if len(tokens) != len(values):
-            raise InvalidRequest(
-                f"{len(values)} values for {len(tokens)} tokens; send one value for each token",
-                f"{field}.values",
-            )
-        return cls(tokens, values)
+        return cls(tokens, _parse_values(raw.get("values"), f"{field}.values", len(tokens)))
 
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """A checked explanation with the records that it is scored on."""
+    """A checked explanation with the records that it is scored on.
+
+    Attributes
+    ----------
+    explanation : without the characters that nobody sees, however it was sent.
+    """
 
     explanation: str
     records: tuple[ActivationRecord, ...]
@@ -98,16 +112,19 @@ class Request:
         if not activations:
             raise InvalidRequest("no activation records; send at least one", "activations")
         _limit(len(activations), limits.texts, "texts", "activations")
-        records = tuple(
-            ActivationRecord.parse(raw, f"activations[{index}]", limits)
-            for index, raw in enumerate(activations)
-        )
-        total = sum(len(record.tokens) for record in records)
-        _limit(total, limits.total_tokens, "tokens in all", "activations")
-        # Work and memory grow with the words, of which a single token may hold hundreds.
-        chars = sum(len(token) for record in records for token in record.tokens)
-        _limit(chars, limits.total_chars, "characters in all", "activations")
-        return cls(text, records)
+        records = []
+        tokens = chars = 0
+        for index, raw in enumerate(activations):
+            record = ActivationRecord.parse(raw, f"activations[{index}]", limits)
+            tokens += len(record.tokens)
+            chars += sum(map(len, record.tokens))
+            _limit(tokens, limits.total_tokens, "tokens in all", "activations")
+            _limit(chars, limits.total_chars, "characters in all", "activations")
+            records.append(record)
+        request = cls(text, tuple(records))
+        words = sum(len(one.word_spans) for one in request.texts)
+        _limit(words, limits.total_words, "words in all", "activations")
+        return request
 
     @cached_property
     def texts(self) -> list[TokenizedText]:
@@ -123,9 +140,10 @@ class Request:
 def _parse_explanation(raw: object, limits: Limits) -> str:
     if not isinstance(raw, str):
         raise InvalidRequest(f"expected a string, found {_name(raw)}", "explanation")
-    if not any(char.isalnum() or (char.isprintable() and not char.isspace()) for char in raw):
-        raise InvalidRequest("is empty; say in words what the neuron fires on", "explanation")
     _limit(len(raw), limits.explanation_chars, "characters", "explanation")
+    text = _INVISIBLE.sub("", raw)
+    if not any(char.isalnum() or (char.isprintable() and not char.isspace()) for char in text):
+        raise InvalidRequest("is empty; say in words what the neuron fires on", "explanation")
     try:
         raw.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -133,7 +151,7 @@ def _parse_explanation(raw: object, limits: Limits) -> str:
             f"character {error.start} is half of a surrogate pair; send whole characters",
             "explanation",
         ) from None
-    return raw.strip()
+    return text.strip()
 
 
 def _parse_tokens(raw: object, field: str, limits: Limits) -> tuple[str, ...]:
@@ -150,11 +168,15 @@ def _parse_tokens(raw: object, field: str, limits: Limits) -> tuple[str, ...]:
     return tuple(raw)
 
 
-def _parse_values(raw: object, field: str) -> FloatArray:
+def _parse_values(raw: object, field: str, n_tokens: int) -> FloatArray:
     if isinstance(raw, np.ndarray):
         raw = raw.tolist()
     if isinstance(raw, str | bytes) or not isinstance(raw, Sequence):
         raise InvalidRequest(f"expected a list of numbers, found {_name(raw)}", field)
+    if len(raw) != n_tokens:
+        raise InvalidRequest(
+            f"{len(raw)} values for {n_tokens} tokens; send one value for each token", field
+        )
     return np.array([_parse_value(value, field, i) for i, value in enumerate(raw)], np.float64)
 
 

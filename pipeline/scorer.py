@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal, Self
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from typing import Any, Literal, Self, Unpack
 
-from pipeline.batch import asked, batch_budget, naming
+from pipeline.batch import asked, batch_budget, in_order, naming, parsed, prepared
 from pipeline.budget import Allowance, Budget, Limit, limited
+from pipeline.errors import InvalidRequest
 from pipeline.forecast import Forecast
 from pipeline.ledger import DailyBudget
 from pipeline.models import STAGE_TWO_OFF, Models
-from pipeline.options import OnBudget, SimulatorChoice, check_options
+from pipeline.options import OnBudget, ScoreOptions, SimulatorChoice, check_options
+from pipeline.progress import shown
 from pipeline.records import Request
 from pipeline.result import ScoreResult
 from pipeline.scoring import score_records
@@ -18,7 +20,7 @@ from pipeline.settings import Settings
 from stages.adjust import adjust_for_context
 from stages.cheap import CheapPrediction
 from stages.combine import combine
-from stages.contrast import find_contrasts
+from stages.contrast import embed_all, find_contrasts
 from stages.evidence import evidence_of
 from stages.rounds import Simulated, forecast_rounds, simulate_rounds
 
@@ -42,9 +44,15 @@ class Scorer:
         self._models = Models(self.settings)
 
     def score(
+        self, explanation: object, activations: object, **options: Unpack[ScoreOptions]
+    ) -> ScoreResult:
+        """Score one explanation; `pipeline.score` documents the arguments."""
+        request = Request.parse(explanation, activations, self.settings.limits)
+        return self._score(request, **options)
+
+    def _score(
         self,
-        explanation: object,
-        activations: object,
+        request: Request,
         *,
         simulator: SimulatorChoice = "auto",
         tolerance: float = 0.05,
@@ -54,16 +62,9 @@ class Scorer:
         adjust: bool = True,
         budgets: Sequence[Budget] = (),
     ) -> ScoreResult:
-        """Score one explanation; `pipeline.score` documents the arguments.
-
-        Parameters
-        ----------
-        budgets : further budgets to keep, such as one that a batch shares.
-        """
         check_options(simulator, tolerance, on_budget)
         own = Limit(max_llm_tokens, max_cost_usd)
         own.check()
-        request = Request.parse(explanation, activations, self.settings.limits)
         models = self._models.load()
         cheap = models.predictor.predict(request)
         if reason := _why_undefined(request):
@@ -77,7 +78,7 @@ class Scorer:
             else simulate_rounds(request, models.gate, prior, llm, tolerance, kept)
         )
         if (on_budget or self.settings.on_budget) == "refuse":
-            _refuse_unpaid(done, day)
+            _refuse_unpaid(done)
         raw = combine(request, cheap.strengths, done.values, prior, models.gate.constants)
         strengths = [done.values.get(i, guess) for i, guess in enumerate(cheap.strengths)]
         adjustment = (
@@ -104,14 +105,39 @@ class Scorer:
         *,
         max_batch_llm_tokens: int | None = None,
         max_batch_cost_usd: float | None = None,
-        **options: Any,
+        progress: bool = False,
+        **options: Unpack[ScoreOptions],
     ) -> Iterator[ScoreResult]:
-        """Score requests in order, one at a time; `pipeline.score_many` documents it."""
-        batch = batch_budget(max_batch_llm_tokens, max_batch_cost_usd)
-        for index, raw in enumerate(requests):
+        """Score requests in order; `pipeline.score_many` documents it."""
+        budgets = [batch_budget(max_batch_llm_tokens, max_batch_cost_usd)]
+        options["budgets"] = [*options.get("budgets", ()), *budgets]
+
+        def read() -> Iterator[tuple[int, Request | InvalidRequest]]:
+            for index, raw in enumerate(requests):
+                yield index, parsed(index, raw, self.settings.limits)
+
+        def embed(window: Sequence[tuple[int, Request | InvalidRequest]]) -> None:
+            found = [request for _, request in window if isinstance(request, Request)]
+            predictor = self._models.load().predictor
+            embed_all(found, predictor, contrasts=options.get("adjust", True))
+
+        def score(item: tuple[int, Request | InvalidRequest]) -> ScoreResult:
+            index, request = item
+            if isinstance(request, InvalidRequest):
+                raise request
             with naming(index):
-                result = self.score(*asked(raw), budgets=[batch], **options)
-            yield result
+                return self._score(request, **options)
+
+        results = in_order(score, prepared(read(), embed), self._at_once(options))
+        total = len(requests) if isinstance(requests, Sized) else None
+        yield from shown(results, total) if progress else results
+
+    def _at_once(self, options: ScoreOptions) -> int:
+        """How many scores may be under way: a simulator of the caller's is asked by one."""
+        simulator = options.get("simulator", "auto")
+        if not isinstance(simulator, str) or not self.settings.has_llm:
+            return 1
+        return self.settings.llm_concurrency
 
     def forecast(
         self,
@@ -161,10 +187,10 @@ class Scorer:
         self.close()
 
 
-def _refuse_unpaid(done: Simulated, day: DailyBudget | None) -> None:
-    """Refuse what the day's budget ended; what was paid for is not thrown away."""
-    if day and done.ended is day and not done.usage.calls:
-        raise day.refusal()
+def _refuse_unpaid(done: Simulated) -> None:
+    """Refuse what a day's budget ended; what was paid for is not thrown away."""
+    if isinstance(done.ended, DailyBudget) and not done.usage.calls:
+        raise done.ended.refusal()
 
 
 def _why_undefined(request: Request) -> str | None:

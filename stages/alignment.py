@@ -117,6 +117,8 @@ def _read_entry(entry: Any, text: TokenizedText) -> FloatArray | str:
     excerpts = [entry] if isinstance(entry, str) else entry
     if not all(isinstance(excerpt, str) for excerpt in excerpts):
         return "the answer is not a list of strings"
+    if len(excerpts) > max(len(text.text), 1):
+        return f"{len(excerpts)} excerpts, more than the text has characters"
     try:
         return _place(excerpts, text)
     except _Misquote as problem:

@@ -8,7 +8,9 @@ from typing import Any
 import regex
 
 _JSON = json.JSONDecoder(strict=False)
-_ENTRY = regex.compile(r'(\d{1,6})"?\s*:\s*(?=["\[])')
+# Not the end of another number or of a range: text 1 must not be silent because "0-1" or "-1" is.
+_ENTRY = regex.compile(r'(?<![\d.,–-])(0|[1-9]\d{0,5})"?\s*:\s*(?=["\[])')
+_MOST_CHARS = 300_000  # of an answer; the longest that is asked for has some 50,000
 _SEPARATOR = regex.compile(r"[\s,]*")
 
 
@@ -17,14 +19,19 @@ def entries(content: str, n_texts: int) -> dict[int, Any]:
 
     Only the values have to be sound JSON: code fences, prose, bare numbers as keys and an end
     that is missing do no harm to what stands complete. A list of lists counts as numbered by its
-    order, and for a single text so does a bare list.
+    order, and for a single text so does a bare list. Of several values for one text the last
+    counts, but that nothing fires is not believed where something else was said before.
 
     Examples
     --------
     >>> entries('```json\\n{"0": ["a«1»"], 1: [], "2": ["cut sho', 3)
     {0: ['a«1»'], 1: []}
     """
-    return _numbered(content) or _listed(content, n_texts)
+    content = content[:_MOST_CHARS]
+    try:
+        return _numbered(content) or _listed(content, n_texts)
+    except RecursionError:  # nothing that was asked for is nested so deep
+        return {}
 
 
 def objects(content: str) -> list[dict[str, Any]]:
@@ -35,6 +42,13 @@ def objects(content: str) -> list[dict[str, Any]]:
     >>> objects('Sure: {"all": [{"token": "a"}, {"token": "b"}, {"tok')
     [{'token': 'a'}, {'token': 'b'}]
     """
+    try:
+        return _flat_objects(content[:_MOST_CHARS])
+    except RecursionError:
+        return []
+
+
+def _flat_objects(content: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     at = content.find("{")
     while at >= 0:
@@ -52,13 +66,17 @@ def _numbered(content: str) -> dict[int, Any]:
     while match := _ENTRY.search(content, at):
         value, at = _decode(content, match.end())
         if value is not None:
-            found[int(match[1])] = value
-    return found
+            number = int(match[1])
+            found[number] = None if found.get(number, value) and not value else value
+    return {number: value for number, value in found.items() if value is not None}
 
 
 def _listed(content: str, n_texts: int) -> dict[int, Any]:
     items: list[Any] = []
     at = content.find("[") + 1
+    # A list within an object answers another question: {"activations": []} makes no text silent.
+    if "{" in content[:at]:
+        return {}
     while at:
         at = _SEPARATOR.match(content, at).end()  # type: ignore[union-attr]
         value, end = _decode(content, at)
@@ -75,5 +93,5 @@ def _listed(content: str, n_texts: int) -> dict[int, Any]:
 def _decode(content: str, at: int) -> tuple[Any, int]:
     try:
         return _JSON.raw_decode(content, at)
-    except (ValueError, RecursionError):
+    except ValueError:
         return None, at

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from pipeline.cache import AnswerCache, RawAnswer, Source, answer_key
+from pipeline.errors import SimulatorError
 from pipeline.simulation import Usage
 from stages.endpoint import Endpoint
+from stages.line import Lost
 from stages.prices import Price
 from stages.question import Question, tokens_of
+from stages.turns import Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class Asker:
     price: Price | None = None
     cache: AnswerCache | None = None
     outbox: Outbox | None = None
+    _turns: Turns = field(default_factory=Turns, repr=False)
 
     def ask(self, question: Question, version: str, attempt: int = 0) -> Reply:
         """The answer to a question, kept before anyone tries to read it.
@@ -70,14 +75,25 @@ class Asker:
 
         Raises
         ------
-        SimulatorError : see `Endpoint.ask` and `Outbox.take`.
+        SimulatorError : see `Endpoint.ask` and `Outbox.take`. Its usage is the worst where the
+            answer was lost.
         """
-        if known := self.known(question, version, attempt):
-            return known
         key = self._key(question, version, attempt)
-        if self.outbox:
-            return self.outbox.take(Postponed(key, question, version, attempt))
-        answer = self.endpoint.ask(question)
+        # Who asks the same at the same time waits, and finds the answer in the cache.
+        with self._turns.of(key) if self.cache else nullcontext():
+            if known := self.known(question, version, attempt):
+                return known
+            if self.outbox:
+                return self.outbox.take(Postponed(key, question, version, attempt))
+            return self._pay(key, question, version)
+
+    def _pay(self, key: str, question: Question, version: str) -> Reply:
+        try:
+            answer = self.endpoint.ask(question)
+        except Lost as error:
+            limit = question.limit + self.endpoint.allowance
+            worst = self.priced(question.most_tokens, limit, calls=1)
+            raise SimulatorError(str(error), worst) from None
         usage = self._usage(answer, question)
         if self.cache:
             self.cache.put(key, answer, self.source(version), usage.cost_usd)
@@ -90,6 +106,11 @@ class Asker:
         key = self._key(question, version, attempt)
         answer = self.cache.get(key)
         return Reply(key, answer, Usage(cached_calls=1)) if answer else None
+
+    def keep(self, question: Question, version: str, answer: RawAnswer) -> None:
+        """Keep an answer that the endpoint did not give, but that stands for how it behaves."""
+        if self.cache:
+            self.cache.put(self._key(question, version, 0), answer, self.source(version), 0.0)
 
     def reject(self, reply: Reply) -> None:
         """Keep an answer that is of no use, but serve it no more.

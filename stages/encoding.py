@@ -5,14 +5,18 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.text import IntArray
 from stages.background import background
 from stages.embedding import Encoder, Float32Array, WordVectors
 from stages.lexical import normalise, stem
+
+REACHES = (2, 6)
+"""How far from a word its surroundings go, in words: the near ones and the wide ones."""
 
 TRAITS = ("log_frequency", "is_letter", "is_digit", "is_capital", "is_alphanumeric", "length")
 
@@ -27,7 +31,10 @@ class EncodedText:
     words, stems, cases : shape (n_words,), hashes of the normalised words, of their stems and of
         the words as written.
     traits : what the words are, whatever the explanation: each of `TRAITS`, shape (n_words,).
-    vectors : the words' vectors.
+    lengths : shape (len(REACHES), n_words), how long the sum is of the contextual vectors within
+        that reach of each word, its own left out.
+    vectors : the words' vectors, the contextual ones in half precision, since many are kept. The
+        static ones stay exact: trees ask whether two words are the same.
     """
 
     written: tuple[str, ...]
@@ -35,6 +42,7 @@ class EncodedText:
     stems: IntArray
     cases: IntArray
     traits: Mapping[str, Float32Array]
+    lengths: Float32Array
     vectors: WordVectors
 
 
@@ -48,7 +56,8 @@ class TextEncoder:
 
     Parameters
     ----------
-    most_words : how many words of recent texts are kept, at some 4 kB each.
+    most_words : how many words of recent texts are kept, at some 2 kB each.
+    lock : held while the encoder runs; that of another one to take turns with it.
 
     Notes
     -----
@@ -56,12 +65,14 @@ class TextEncoder:
     compete for the same cores.
     """
 
-    def __init__(self, encoder: Encoder, most_words: int = 60_000) -> None:
+    def __init__(
+        self, encoder: Encoder, most_words: int = 60_000, lock: threading.Lock | None = None
+    ) -> None:
         self.encoder = encoder
         self._most_words = most_words
         self._words = 0
         self._kept: OrderedDict[tuple[str, ...], EncodedText] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = lock or threading.Lock()
 
     def encode(self, texts: Sequence[tuple[str, ...]]) -> list[EncodedText]:
         """Encode the words of each text.
@@ -72,7 +83,7 @@ class TextEncoder:
         """
         with self._lock:
             new = [words for words in dict.fromkeys(texts) if words not in self._kept]
-            fresh = dict(zip(new, map(_intern, new, self.encoder.encode(new)), strict=True))
+            fresh = dict(zip(new, map(intern, new, self.encoder.encode(new)), strict=True))
             found = [fresh.get(words) or self._kept[words] for words in texts]
             self._words += sum(map(len, fresh))
             for words, encoded in zip(texts, found, strict=True):
@@ -82,8 +93,15 @@ class TextEncoder:
                 self._words -= len(self._kept.popitem(last=False)[0])
         return found
 
+    def forget(self) -> None:
+        """Drop what is kept."""
+        with self._lock:
+            self._kept.clear()
+            self._words = 0
 
-def _intern(written: tuple[str, ...], vectors: WordVectors) -> EncodedText:
+
+def intern(written: tuple[str, ...], vectors: WordVectors) -> EncodedText:
+    """A text's words with what does not depend on any explanation."""
     plain = [normalise(word) for word in written]
     traits = {
         "log_frequency": background().log_frequency(plain),
@@ -99,5 +117,15 @@ def _intern(written: tuple[str, ...], vectors: WordVectors) -> EncodedText:
         stems=interned([stem(word) for word in plain]),
         cases=interned(written),
         traits={name: np.array(trait, dtype=np.float32) for name, trait in traits.items()},
-        vectors=vectors,
+        lengths=np.stack([_lengths(vectors.contextual, reach) for reach in REACHES]),
+        vectors=replace(vectors, contextual=vectors.contextual.astype(np.float16)),
     )
+
+
+def _lengths(vectors: npt.NDArray[np.floating], reach: int) -> Float32Array:
+    """Shape (n_words,), see `EncodedText.lengths`."""
+    sums = np.zeros((len(vectors) + 1, vectors.shape[1]))
+    np.cumsum(vectors, axis=0, dtype=np.float64, out=sums[1:])
+    here = np.arange(len(vectors))
+    low, high = np.maximum(here - reach, 0), np.minimum(here + reach + 1, len(vectors))
+    return np.asarray(np.linalg.norm(sums[high] - sums[low] - vectors, axis=1), np.float32)

@@ -9,14 +9,18 @@ parameter trusted to work because no one complained: llama.cpp, for one, ignores
 from __future__ import annotations
 
 import logging
+import ssl
 import threading
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from pipeline.cache import RawAnswer
-from pipeline.errors import SimulatorError
+from pipeline.errors import ConfigurationError, SimulatorError
 from pipeline.settings import Settings
 from stages.dialect import Dialect
+from stages.line import Line, Lost
 from stages.odds import WeighedText
 from stages.question import Chat, Prompt, Question
 
@@ -38,16 +42,31 @@ class NotServed(SimulatorError):
 
 
 class Endpoint:
-    """A model behind a base URL. Safe for several threads at once."""
+    """A model behind a base URL. Safe for several threads at once.
+
+    Raises
+    ------
+    ConfigurationError : if the URL holds a password, which logs and the cache would show.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.url = settings.openai_base_url or _OPENAI_URL
+        if "@" in urlsplit(self.url).netloc:
+            raise ConfigurationError(
+                "OPENAI_BASE_URL must not hold a user or password; put the key into OPENAI_API_KEY"
+            )
         self.model = settings.simulator_model
         self.dialect = Dialect()
         self._settings = settings
         self._client: openai.OpenAI | None = None
         self._lock = threading.Lock()
-        self._slots = threading.BoundedSemaphore(settings.llm_concurrency)
+        self._line = Line(
+            settings.llm_timeout,
+            settings.llm_retries,
+            settings.llm_concurrency,
+            settings.llm_pause,
+            self.reason,
+        )
 
     @property
     def allowance(self) -> int:
@@ -60,15 +79,16 @@ class Endpoint:
         Raises
         ------
         NotServed : if a `Prompt` meets an endpoint that does not know such requests.
-        SimulatorError : if the endpoint gives no answer, after such retries as can help.
+        Lost : if it was asked and gave no answer that can be read, which may cost all the same.
+        SimulatorError : if the endpoint gives no answer, after such retries as can help, or is
+            down since a while.
         """
         import openai
 
         while True:
             dialect = self.dialect
             try:
-                with self._slots:
-                    return self._send(question, dialect)
+                return self._line.call(partial(self._send, question, dialect))
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 # Another thread may have learnt the same from a request of its own meanwhile.
                 if self.dialect is dialect:
@@ -76,11 +96,12 @@ class Endpoint:
                 if self.dialect is dialect:
                     raise self._failure(question, error) from None
                 _log.info("%s at %s: %s", self.model, self.url, self.reason(error))
-            except (openai.OpenAIError, ValueError) as error:
+            except openai.OpenAIError as error:
                 raise self._failure(question, error) from None
 
     def close(self) -> None:
-        """Close the connections; they are opened again when needed."""
+        """End what is under way, as `Lost`, and close the connections; later calls open others."""
+        self._line.hang_up()
         with self._lock:
             if self._client is not None:
                 self._client.close()
@@ -101,8 +122,9 @@ class Endpoint:
                 )
             return self._client
 
-    def _send(self, question: Question, dialect: Dialect) -> RawAnswer:
-        client = self.client()
+    def _send(self, question: Question, dialect: Dialect, seconds: float) -> RawAnswer:
+        # `Line` sees to further tries: the client would ask twice for money.
+        client = self.client().with_options(timeout=seconds, max_retries=0)
         if isinstance(question, Prompt):
             parameters = dialect.completion(question)
             return _read_echo(client.completions.create(model=self.model, **parameters))
@@ -132,7 +154,7 @@ class Endpoint:
             choice, usage = completion.choices[0], completion.usage
             content = choice.message.content
         except (AttributeError, TypeError, IndexError):
-            raise SimulatorError("the LLM endpoint's answer is no chat completion") from None
+            raise Lost("the LLM endpoint's answer is no chat completion") from None
         details = usage and usage.completion_tokens_details
         if details and details.reasoning_tokens and not self.dialect.reasons:
             self.dialect = replace(self.dialect, reasons=True)
@@ -167,7 +189,8 @@ class Endpoint:
         if isinstance(error, openai.APITimeoutError):
             return f"the LLM endpoint gave no answer within {self._settings.llm_timeout:g} s"
         if isinstance(error, openai.APIConnectionError):
-            return "the connection to the LLM endpoint failed"
+            why = "could not be secured (TLS)" if _about_tls(error) else "failed"
+            return f"the connection to the LLM endpoint {why}"
         if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
             return f"the LLM endpoint refused the API key (HTTP {error.status_code})"
         if isinstance(error, openai.APIStatusError):
@@ -176,6 +199,14 @@ class Endpoint:
             said = said.replace(self._settings.openai_api_key or "\0", "…")[:200]
             return f"the LLM endpoint answered HTTP {error.status_code}: {said}"
         return f"the LLM endpoint's answer cannot be read ({type(error).__name__})"
+
+
+def _about_tls(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _weaker(dialect: Dialect, question: Question, complaint: str) -> Dialect:
@@ -208,7 +239,7 @@ def _read_echo(completion: Completion) -> RawAnswer:
     try:
         choice, usage = completion.choices[0], completion.usage
     except (AttributeError, TypeError, IndexError):
-        raise SimulatorError("the LLM endpoint's answer is no completion") from None
+        raise Lost("the LLM endpoint's answer is no completion") from None
     # llama.cpp sends the log probabilities of the answer alone, in the form of a chat's.
     tokens = getattr(choice.logprobs, "tokens", None) or ()
     likely = getattr(choice.logprobs, "top_logprobs", None) or ()

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.text import WORD, IntArray
 from stages.embedding import Float32Array, normalised
@@ -43,15 +44,10 @@ class EncodedExplanation:
 def encode_explanation(text: str, encoder: TextEncoder) -> EncodedExplanation:
     """Parse an explanation and embed its parts."""
     parsed = parse(text)
-    phrases = [*parsed.terms_with("example"), *multiword(parsed.terms_with("target"))]
-    roles: tuple[Role, ...] = ("target", "before", "after", "example")
-    alone: dict[str, list[str]] = {role: words_in(parsed.terms_with(role)) for role in roles}
-    alone |= {"head": list(parsed.head_words), "context": list(parsed.context_words)}
-    sources = [text, parsed.head, parsed.context, *(term.text for term in phrases)]
-    encoded = encoder.encode(
-        [tuple(WORD.findall(source)) for source in sources] + [tuple(w) for w in alone.values()]
-    )
-    sentences, singles = encoded[: len(sources)], encoded[len(sources) :]
+    alone = _alone(parsed)
+    encoded = encoder.encode(parts_of(text))
+    singles = encoded[-len(alone) :]
+    sentences = encoded[: -len(alone)]
     means = np.stack([_mean(part.vectors.contextual) for part in sentences])
     whole, examples = sentences[0], sentences[3:]
     content = {*alone["head"], *alone["context"], *alone["target"], *alone["example"]}
@@ -64,10 +60,29 @@ def encode_explanation(text: str, encoder: TextEncoder) -> EncodedExplanation:
         examples=np.concatenate([means[:0], *(part.vectors.contextual for part in examples)]),
         example_stems=np.concatenate([whole.stems[:0], *(part.stems for part in examples)]),
         phrases=means[3:],
-        spoken=whole.vectors.contextual[is_content],
-        static={name: part.vectors.static for name, part in zip(alone, singles, strict=True)},
+        spoken=whole.vectors.contextual[is_content].astype(np.float32),
+        static={
+            name: part.vectors.static.astype(np.float32)
+            for name, part in zip(alone, singles, strict=True)
+        },
         read=whole,
     )
+
+
+def parts_of(text: str) -> list[tuple[str, ...]]:
+    """The words of what is embedded of an explanation: of its sentences, then of those alone."""
+    parsed = parse(text)
+    phrases = [*parsed.terms_with("example"), *multiword(parsed.terms_with("target"))]
+    sources = [text, parsed.head, parsed.context, *(term.text for term in phrases)]
+    sentences = [tuple(WORD.findall(source)) for source in sources]
+    return sentences + [tuple(words) for words in _alone(parsed).values()]
+
+
+def _alone(parsed: Explanation) -> dict[str, list[str]]:
+    """The words whose static vectors count, by what they are for."""
+    roles: tuple[Role, ...] = ("target", "before", "after", "example")
+    alone: dict[str, list[str]] = {role: words_in(parsed.terms_with(role)) for role in roles}
+    return alone | {"head": list(parsed.head_words), "context": list(parsed.context_words)}
 
 
 def multiword(terms: Sequence[Term]) -> list[Term]:
@@ -85,5 +100,5 @@ def stems_in(terms: Sequence[Term]) -> list[str]:
     return [stem for term in terms for stem in term.stems]
 
 
-def _mean(vectors: Float32Array) -> Float32Array:
-    return normalised(vectors.sum(axis=0))
+def _mean(vectors: npt.NDArray[np.floating]) -> Float32Array:
+    return normalised(vectors.sum(axis=0, dtype=np.float32))

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from stages.background import background
 from stages.embedding import Float32Array
-from stages.encoding import interned
+from stages.encoding import REACHES, interned
 from stages.explanation import EncodedExplanation, multiword, stems_in, words_in
 from stages.lexical import Explanation, Term, classes_of, normalise, stem
 from stages.words import Column, Words
@@ -125,32 +125,36 @@ def lexical(parsed: Explanation, words: Words) -> dict[str, Column]:
 
 def semantic(explanation: EncodedExplanation, words: Words) -> dict[str, Column]:
     """Cosines of words and their surroundings with the explanation's parts."""
-    here, near, wide = words.contextual, words.windows(2), words.windows(6)
-    whole, head, context = explanation.whole, explanation.head, explanation.context
+    parts = {
+        "whole": explanation.whole[None],
+        "head": explanation.head[None],
+        "context": explanation.context[None],
+        "phrases": explanation.phrases,
+        "examples": explanation.examples,
+        "spoken": explanation.spoken,
+    }
+    here = _cosines(parts, words.contextual)
+    static = _cosines(explanation.static, words.static)
+    surroundings = np.concatenate([here[name] for name in ("whole", "head", "context", "phrases")])
+    near, wide = (words.window_cosines(reach, surroundings) for reach in REACHES)
     targets = stems_in(explanation.parsed.terms_with("target"))
     is_target = np.isin(explanation.example_stems, interned(targets))
-    example_targets = explanation.examples[is_target] if is_target.any() else explanation.examples
-    late = here @ explanation.spoken.T if len(explanation.spoken) else np.zeros((len(words), 1))
-    static = {
-        f"static_{name}": _best(words.static, vectors)
-        for name, vectors in explanation.static.items()
-    }
+    example_targets = here["examples"][is_target] if is_target.any() else here["examples"]
+    late = here["spoken"]
     columns = {
-        **static,
-        "whole": here @ whole,
-        "head": here @ head,
-        "context": here @ context,
-        "example": _best(here, explanation.examples),
-        "example_target": _best(here, example_targets),
-        "example_window": _best(near, explanation.phrases),
-        "example_wide": _best(wide, explanation.phrases),
-        "late_max": late.max(axis=1),
-        "late_mean": late.mean(axis=1),
-        "near_whole": near @ whole,
-        "near_context": near @ context,
-        "wide_whole": wide @ whole,
-        "wide_context": wide @ context,
-        "wide_head": wide @ head,
+        **{f"static_{name}": _best(cosines) for name, cosines in static.items()},
+        **{name: here[name][0] for name in ("whole", "head", "context")},
+        "example": _best(here["examples"]),
+        "example_target": _best(example_targets),
+        "example_window": _best(near[3:]),
+        "example_wide": _best(wide[3:]),
+        "late_max": _best(late),
+        "late_mean": late.mean(axis=0) if len(late) else np.zeros(len(words)),
+        "near_whole": near[0],
+        "near_context": near[2],
+        "wide_whole": wide[0],
+        "wide_context": wide[2],
+        "wide_head": wide[1],
     }
     named = ("static_target", "static_head", "static_example")
     before = np.maximum(columns["static_before"], columns["static_example"])
@@ -273,9 +277,16 @@ def _where(words: Words, test: Callable[[str], bool]) -> Column:
     return np.array([test(normalise(word)) for word in words.written], dtype=bool)
 
 
-def _best(vectors: Float32Array, others: Float32Array) -> Column:
-    """The largest cosine with any of the others; 0 where there are none."""
-    return (vectors @ others.T).max(axis=1) if len(others) else np.zeros(len(vectors))
+def _cosines(parts: Mapping[str, Float32Array], vectors: Float32Array) -> dict[str, Float32Array]:
+    """Shape (len(part), n_words) each, from one product of matrices."""
+    cosines = np.concatenate(list(parts.values()), dtype=np.float32) @ vectors.T
+    ends = np.cumsum([len(part) for part in parts.values()])
+    return dict(zip(parts, np.split(cosines, ends[:-1]), strict=True))
+
+
+def _best(cosines: Float32Array) -> Column:
+    """The largest cosine with any vector; 0 where there are none."""
+    return cosines.max(axis=0) if len(cosines) else np.zeros(cosines.shape[1])
 
 
 def _repeats(words: Words) -> Column:

@@ -19,6 +19,7 @@ excluded     what does not fire                              'door', not **'next
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -257,13 +258,17 @@ def _affix_role(content: str) -> Role | None:
 
 def _head_end(affirmed: str, quoted: list[tuple[int, int]]) -> int:
     """Where the context begins: the first cue that leaves something before it to fire on."""
-    for match in _CONTEXT_CUE.finditer(affirmed):
-        before = affirmed[: match.start()]
-        if content_words(before) or _classes_named(before):
-            return match.start()
-        if any(end <= match.start() for _, end in quoted):
-            return match.start()
-    return len(affirmed)
+    cues = [match.start() for match in _CONTEXT_CUE.finditer(affirmed)]
+
+    def has_head(cue: int) -> bool:
+        before = affirmed[:cue]
+        return bool(
+            any(end <= cue for _, end in quoted) or content_words(before) or _classes_named(before)
+        )
+
+    # What one cue has before it, later ones have, too.
+    first = bisect_left(cues, True, key=has_head)
+    return cues[first] if first < len(cues) else len(affirmed)
 
 
 def _blank(text: str, spans: list[tuple[int, int]]) -> str:

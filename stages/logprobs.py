@@ -7,6 +7,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 
+from pipeline.cache import RawAnswer
 from pipeline.errors import SimulatorError
 from pipeline.simulation import Simulation, Usage
 from stages.asker import Asker, Reply
@@ -30,7 +31,8 @@ class LogprobsSimulator:
     All strengths of a text come at once from the log probabilities of the prompt where the
     endpoint sends those. Some do not, and some ignore that they are asked to: a prompt of a few
     tokens finds that out before the first text is sent, and what was found out is remembered.
-    Elsewhere the model writes one digit a word, which takes longer and more tokens.
+    Elsewhere the model writes one digit a word, which takes longer and more tokens. One call goes
+    one way only: both together could take more than `worst_case` says.
 
     Parameters
     ----------
@@ -43,6 +45,7 @@ class LogprobsSimulator:
         self._at_once = LLMSimulator(asker, Unknowns(), concurrency)
         self._by_word = LLMSimulator(asker, WordDigits(), concurrency)
         self._echoes: bool | None = None
+        self._refused = False  # The probe was, and that is not in the cache yet.
         self._probing = threading.Lock()
 
     @property
@@ -59,18 +62,21 @@ class LogprobsSimulator:
         """
         if not texts:
             return Simulation(())
-        usage = self._probe()
+        echoes, usage = self._probe()
+        way = self._at_once if echoes else self._by_word
         try:
-            if self._echoes:
-                simulation = self._at_once.simulate(explanation, texts)
-                usage += simulation.usage
-                if set(simulation.failures.values()) != {NOT_ECHOED}:
-                    return replace(simulation, usage=usage)
-                # Behind the same address and name there is another server now.
-                self._echoes = False
-            simulation = self._by_word.simulate(explanation, texts)
+            simulation = way.simulate(explanation, texts)
+        except NotServed as error:
+            self._forget()
+            raise SimulatorError(str(error), usage + error.usage) from None
         except SimulatorError as error:
             raise SimulatorError(str(error), usage + error.usage) from None
+        if set(simulation.failures.values()) == {NOT_ECHOED}:
+            self._forget()
+        if self._refused and any(values is not None for values in simulation.values):
+            # Only now: what refuses everything, such as a wrong model name, tells nothing.
+            self._asker.keep(_PROBE, _PROBE_VERSION, RawAnswer("", "not served", 0, 0))
+            self._refused = False
         return replace(simulation, usage=usage + simulation.usage)
 
     def worst_case(self, explanation: str, texts: Sequence[Sequence[str]]) -> Usage:
@@ -87,22 +93,29 @@ class LogprobsSimulator:
         """Close the connections to the endpoint; a later call opens them again."""
         self._asker.endpoint.close()
 
-    def _probe(self) -> Usage:
-        """Find out whether the endpoint repeats a prompt, unless that is known."""
+    def _probe(self) -> tuple[bool, Usage]:
+        """Whether the endpoint repeats a prompt, and what it took to find that out."""
         with self._probing:
             if self._echoes is not None:
-                return Usage()
+                return self._echoes, Usage()
             try:
                 reply = self._asker.ask(_PROBE, _PROBE_VERSION)
             except NotServed as refusal:
-                self._echoes = False
+                self._echoes, self._refused = False, True
                 usage = Usage()
                 _log.info("no log probabilities of prompts: %s", refusal)
             else:
                 self._echoes = _repeats(reply)
                 usage = reply.usage
             _log.info("strengths %s", "all at once" if self._echoes else "word by word")
-            return usage
+            return self._echoes, usage
+
+    def _forget(self) -> None:
+        """Behind the same address and name there is another server now; the next call finds out."""
+        with self._probing:
+            self._echoes = None
+            if known := self._asker.known(_PROBE, _PROBE_VERSION):
+                self._asker.reject(known)
 
     def _ways(self) -> Sequence[LLMSimulator]:
         """Those by which texts may be asked about, as far as is known before the probe."""

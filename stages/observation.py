@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from pipeline.records import Request
 from stages.encoding import TextEncoder
-from stages.explanation import EncodedExplanation, encode_explanation
+from stages.explanation import EncodedExplanation, encode_explanation, parts_of
 from stages.features import Features, features
 from stages.words import Words
 
@@ -32,16 +32,31 @@ class Observer:
     ----------
     encoder : embeds texts; it keeps the recent ones, so that a further explanation of the same
         records costs only its own embedding.
+    elsewhere : embeds texts of the background, which never change, so that in time all of them
+        are kept; by default the same one.
     """
 
-    def __init__(self, encoder: TextEncoder) -> None:
+    def __init__(self, encoder: TextEncoder, elsewhere: TextEncoder | None = None) -> None:
         self._encoder = encoder
+        self._elsewhere = elsewhere or encoder
         # The further explanations of a neuron ask for the same words, contrast texts included.
-        self._words = lru_cache(maxsize=_RECENT)(self._fresh_words)
+        self._words = lru_cache(maxsize=_RECENT)(_words)
+
+    def embed(self, requests: Sequence[Request], elsewhere: Sequence[tuple[str, ...]]) -> None:
+        """Embed what `observe` and `observe_elsewhere` will ask for, in as few passes as it takes.
+
+        Parameters
+        ----------
+        elsewhere : the words of each further text that will be asked for.
+        """
+        own = [text.words for request in requests for text in request.texts]
+        said = [part for request in requests for part in parts_of(request.explanation)]
+        self._encoder.encode([*own, *said])
+        self._elsewhere.encode(elsewhere)
 
     def observe(self, request: Request) -> Observation:
         """Embed a request and work out its features."""
-        words = self._words(tuple(text.words for text in request.texts))
+        words = self._words(self._encoder, tuple(text.words for text in request.texts))
         explanation = encode_explanation(request.explanation, self._encoder)
         return Observation(request, explanation, words, features(explanation, words))
 
@@ -54,8 +69,9 @@ class Observer:
         ----------
         texts : the words of each text, as written.
         """
-        words = self._words(tuple(texts))
+        words = self._words(self._elsewhere, tuple(texts))
         return words, features(seen.explanation, words, (seen.words, seen.columns))
 
-    def _fresh_words(self, texts: tuple[tuple[str, ...], ...]) -> Words:
-        return Words(self._encoder.encode(texts))
+
+def _words(encoder: TextEncoder, texts: tuple[tuple[str, ...], ...]) -> Words:
+    return Words(encoder.encode(texts))

@@ -17,10 +17,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -73,6 +75,7 @@ LINEARS = (
 _NORMS = ("attention.output.LayerNorm", "output.LayerNorm")
 _MOST_CELLS = 2_000_000  # of a batch's attention matrices, for each of the heads
 _MOST_TEXTS = 64
+_MOST_EXPLAINED = 256  # pieces of an explanation that are read; honest ones have some 30
 _CERTAIN = 0.002  # how far a strength is kept from 0 and 1
 
 Linear = Callable[[str, Tensor], Tensor]
@@ -81,19 +84,22 @@ Linear = Callable[[str, Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One text to be read: its pieces, its words' hints, and the explanation's pieces.
+    """One run of a text to be read, its words' hints, and the explanation.
 
     Attributes
     ----------
+    explanation, pieces : shape (n_pieces, dim), as in `WordVectors`.
+    owners : shape (n_pieces,), word of each of the run's pieces; -1 for the marks around it.
     hints : shape (n_words, len(HINTS) + 1), the last one a third of the head's answer as a logit.
     """
 
-    explanation: EncodedText
-    text: EncodedText
+    explanation: npt.NDArray[np.float16]
+    pieces: npt.NDArray[np.float16]
+    owners: npt.NDArray[np.int64]
     hints: Tensor
 
     def __len__(self) -> int:
-        return len(self.explanation.vectors.pieces) + len(self.text.vectors.pieces)
+        return len(self.explanation) + len(self.pieces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,29 +125,49 @@ class Batch:
     @classmethod
     def of(cls, readings: Sequence[Reading]) -> Batch:
         length = max(map(len, readings))
-        dim, n_hints = readings[0].text.vectors.pieces.shape[1], readings[0].hints.shape[1]
+        dim, n_hints = readings[0].pieces.shape[1], readings[0].hints.shape[1]
         states = torch.zeros(len(readings), length, dim)
         of_text = torch.zeros(len(readings), length, dtype=torch.int64)
         padding = torch.ones(len(readings), length, dtype=torch.bool)
         hints = torch.zeros(len(readings), length, n_hints)
         rows, places = [], []
         for row, reading in enumerate(readings):
-            explanation, text = reading.explanation.vectors, reading.text.vectors
-            start, end = len(explanation.pieces), len(reading)
-            states[row, :start] = torch.from_numpy(explanation.pieces)
-            states[row, start:end] = torch.from_numpy(text.pieces)
+            start, end = len(reading.explanation), len(reading)
+            states[row, :start] = torch.from_numpy(reading.explanation)
+            states[row, start:end] = torch.from_numpy(reading.pieces)
             of_text[row, start:end] = 1
             padding[row, :end] = False
-            (inside,) = np.nonzero(text.owners >= 0)
-            owners = text.owners[inside]
+            (inside,) = np.nonzero(reading.owners >= 0)
+            owners = reading.owners[inside]
             hints[row, start + inside] = reading.hints[owners]
             # A word without a piece, beyond what the encoder takes, is read at the text's mark.
-            last = np.zeros(len(reading.text.words), dtype=np.int64)
+            last = np.zeros(len(reading.hints), dtype=np.int64)
             last[owners] = inside
             rows.append(np.full(len(last), row))
             places.append(start + last)
         row_of, place_of = (torch.from_numpy(np.concatenate(x)) for x in (rows, places))
         return cls(states, of_text, padding, hints, row_of, place_of)
+
+
+def readings_of(explanation: EncodedText, text: EncodedText, hints: Tensor) -> list[Reading]:
+    """A text in the runs in which it was encoded: attention over a whole long one would take
+    memory by the square of its length."""
+    told = explanation.vectors.pieces[:_MOST_EXPLAINED]
+    pieces, owners = text.vectors.pieces, text.vectors.owners
+    # Two marks side by side, then a word: one run ends and the next begins.
+    marks = owners < 0
+    cuts = (np.flatnonzero(marks[:-2] & marks[1:-1] & ~marks[2:]) + 1).tolist()
+    words = [0, *(int(owners[cut + 1]) for cut in cuts), len(hints)]
+    bounds = zip(pairwise([0, *cuts, len(pieces)]), pairwise(words), strict=True)
+    return [
+        Reading(
+            told,
+            pieces[start:end],
+            np.where(marks[start:end], -1, owners[start:end] - first),
+            hints[first:last],
+        )
+        for (start, end), (first, last) in bounds
+    ]
 
 
 def read_batch(batch: Batch, own: Mapping[str, Tensor], linear: Linear, layers: int) -> Tensor:
@@ -235,6 +261,14 @@ class Reader:
                 base[f"{name}.weight"] + taught[f"{name}.up"].float() @ taught[key].float()
             )
         self._weights = base | {key: value.float() for key, value in taught.items()}
+        self._bfloat16 = encoder.bfloat16
+        if encoder.bfloat16:
+            # Once here, not with each batch.
+            self._weights |= {
+                key: value.bfloat16()
+                for key, value in self._weights.items()
+                if key in base and "LayerNorm" not in key
+            }
         self._layers = len(encoder.layers.encoder.layer) - READ_FROM
 
     def read(self, explanation: EncodedText, words: Words, hints: Tensor) -> FloatArray:
@@ -245,13 +279,19 @@ class Reader:
         hints : as from `hints_of`.
         """
         parts = torch.split(hints, words.sizes.tolist())
-        readings = [Reading(explanation, t, h) for t, h in zip(words.texts, parts, strict=True)]
+        readings = [
+            reading
+            for text, hint in zip(words.texts, parts, strict=True)
+            for reading in readings_of(explanation, text, hint)
+        ]
         out: list[FloatArray] = [np.zeros(0)] * len(readings)
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast("cpu", enabled=self._bfloat16):
             for chosen in _batches([len(reading) for reading in readings]):
                 batch = Batch.of([readings[i] for i in chosen])
-                found = read_batch(batch, self._weights, self._linear, self._layers).sigmoid()
-                sizes = [int(words.sizes[i]) for i in chosen]
+                found = (
+                    read_batch(batch, self._weights, self._linear, self._layers).float().sigmoid()
+                )
+                sizes = [len(readings[i].hints) for i in chosen]
                 for i, strengths in zip(chosen, torch.split(found.double(), sizes), strict=True):
                     out[i] = strengths.numpy()
         return np.concatenate(out) if out else np.zeros(0)

@@ -32,7 +32,7 @@ class _Outcome:
 
     read: Mapping[int, Reading]
     usage: Usage
-    broken: str | None = None
+    broken: SimulatorError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class LLMSimulator:
         failures = {index: result for index, result in read.items() if isinstance(result, str)}
         broken = next((outcome.broken for outcome in outcomes if outcome.broken), None)
         if broken and len(failures) == len(texts):
-            raise SimulatorError(broken, usage)
+            raise type(broken)(str(broken), usage)
         distributions = {
             i: result for i, result in read.items() if isinstance(result, Distribution)
         }
@@ -135,7 +135,8 @@ class LLMSimulator:
             try:
                 results, more = self._ask(explanation, texts, rejected)
             except SimulatorError as error:
-                return _Outcome(read | dict.fromkeys(failed, str(error)), usage, str(error))
+                read |= dict.fromkeys(failed, str(error))
+                return _Outcome(read, usage + error.usage, error)
             read |= zip(failed, results, strict=True)
             usage += more
         return _Outcome(read, usage)

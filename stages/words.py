@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.text import IntArray
 from stages.embedding import Float32Array, normalised
-from stages.encoding import TRAITS, EncodedText
+from stages.encoding import REACHES, TRAITS, EncodedText
 
 Column = npt.NDArray[Any]
 """One number or truth value a word."""
@@ -37,13 +38,13 @@ class Words:
         self.written = [word for text in texts for word in text.written]
         self.words = np.concatenate([text.words for text in texts])
         self.stems = np.concatenate([text.stems for text in texts])
-        self.contextual = np.concatenate([text.vectors.contextual for text in texts])
-        self.static = np.concatenate([text.vectors.static for text in texts])
+        self.contextual = _single([text.vectors.contextual for text in texts])
+        self.static = _single([text.vectors.static for text in texts])
         self.cases = np.concatenate([text.cases for text in texts])
         self.traits = {
             name: np.concatenate([text.traits[name] for text in texts]) for name in TRAITS
         }
-        self._windows: dict[int, Float32Array] = {}
+        self._lengths = np.concatenate([text.lengths for text in texts], axis=1)
 
     def __len__(self) -> int:
         return len(self.text_of)
@@ -68,19 +69,34 @@ class Words:
         """The largest entry at the offsets from each word; 0 beyond the text."""
         return reduce(np.maximum, (self.shifted(column, by) for by in offsets))
 
-    def windows(self, reach: int) -> Float32Array:
-        """Shape (n_words, dim): mean of the words at most `reach` away, the word left out."""
-        if reach not in self._windows:
-            self._windows[reach] = self._mean_around(reach)
-        return self._windows[reach]
+    def windows(self, reach: int, at: IntArray) -> Float32Array:
+        """Shape (len(at), dim): mean of the words at most `reach` from each, itself left out."""
+        low, high = self._around(reach)
+        vectors = self.contextual
+        sums = [vectors[low[i] : high[i]].sum(axis=0) - vectors[i] for i in at]
+        return normalised(np.array(sums, np.float32).reshape(-1, vectors.shape[1]))
 
-    def _mean_around(self, reach: int) -> Float32Array:
-        sums = np.cumsum(self.contextual, axis=0, dtype=np.float64)
-        sums = np.concatenate([np.zeros_like(sums[:1]), sums])
+    def window_cosines(self, reach: int, cosines: Float32Array) -> Float32Array:
+        """The cosines that the words' windows have, worked out from those of the words.
+
+        Parameters
+        ----------
+        reach : one of `REACHES`.
+        cosines : shape (n_vectors, n_words), of some vectors with each word.
+        """
+        sums = np.zeros((len(cosines), len(self) + 1))
+        np.cumsum(cosines, axis=1, dtype=np.float64, out=sums[:, 1:])
+        low, high = self._around(reach)
+        around = sums[:, high] - sums[:, low] - cosines
+        # Around a lone word there is nothing but the rounding of its own cosine.
+        lengths = np.maximum(self._lengths[REACHES.index(reach)], 1e-6)
+        return np.asarray(around / lengths, dtype=np.float32)
+
+    def _around(self, reach: int) -> tuple[IntArray, IntArray]:
+        """Shape (n_words,) each: [first, last) of each word's window."""
         here, start = np.arange(len(self)), self.starts[self.text_of]
-        low = np.maximum(here - reach, start)
-        high = np.minimum(here + reach + 1, start + self.sizes[self.text_of])
-        return normalised((sums[high] - sums[low] - self.contextual).astype(np.float32))
+        ends = start + self.sizes[self.text_of]
+        return np.maximum(here - reach, start), np.minimum(here + reach + 1, ends)
 
     def text_max(self, column: Column) -> Column:
         """The largest entry of the word's text."""
@@ -95,3 +111,8 @@ class Words:
     def text_mean(self, column: Column) -> Column:
         """The mean over the word's text."""
         return self.text_sum(column) / self.sizes[self.text_of]
+
+
+def _single(parts: Sequence[npt.NDArray[Any]]) -> Float32Array:
+    """Arrays end to end, in single precision."""
+    return np.concatenate(parts, dtype=np.float32)

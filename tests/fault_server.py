@@ -15,6 +15,10 @@ Body = dict[str, Any]
 
 HANG = "hang"
 DROP = "drop"
+CUT = "cut"
+"""Half an answer, and the connection is gone: what a server does that is killed."""
+DRIP = "drip"
+"""White space for ever, which keeps the time from running out that a read may take."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-Behaviour = Reply | str | Callable[[Body], Reply]
+Behaviour = Reply | str | Callable[[Body], Reply | str]
 
 
 def completion(content: str | None, finish_reason: str = "stop", **usage: Any) -> Reply:
@@ -116,9 +120,9 @@ class FaultServer:
 
 
 @contextmanager
-def serve() -> Iterator[FaultServer]:
-    """A fresh server on a free port."""
-    with _Server(("127.0.0.1", 0), _Handler) as http:
+def serve(port: int = 0) -> Iterator[FaultServer]:
+    """A fresh server, on a free port if none is given."""
+    with _Server(("127.0.0.1", port), _Handler) as http:
         http.faults = FaultServer(http.server_port)
         thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
@@ -147,18 +151,29 @@ class _Handler(BaseHTTPRequestHandler):
         with faults.taking(body, {k.lower(): v for k, v in self.headers.items()}) as behaviour:
             if behaviour == HANG:
                 faults.released.wait(30)
+            elif behaviour == CUT:
+                self._start(Reply(), 1000)
+                self.wfile.write(b'{"id": "chatcmpl-1", "choices": [')
+            elif behaviour == DRIP:
+                self._start(Reply(), 100_000)
+                while not faults.released.wait(0.05):
+                    self.wfile.write(b" ")
             elif isinstance(behaviour, Reply):
                 self._send(behaviour)
         self.close_connection = True
 
     def _send(self, reply: Reply) -> None:
-        data = reply.body if isinstance(reply.body, str) else json.dumps(reply.body)
+        text = reply.body if isinstance(reply.body, str) else json.dumps(reply.body)
+        data = text.encode()
+        self._start(reply, len(data))
+        self.wfile.write(data)
+
+    def _start(self, reply: Reply, length: int) -> None:
         self.send_response(reply.status)
         headers = {"Content-Type": "application/json", **reply.headers}
-        for name, value in {**headers, "Content-Length": str(len(data.encode()))}.items():
+        for name, value in {**headers, "Content-Length": str(length)}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(data.encode())
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Quiet."""

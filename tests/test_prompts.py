@@ -6,9 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.dataset import load
+from benchmarks.hostile import fillings, hostile
 from pipeline.text import decode
 from stages.alignment import read_answer
+from stages.echo import Echoing
 from stages.prompts import messages, schema, shown
+from stages.unknowns import Unknowns
+from stages.word_digits import WordDigits
 
 
 @given(st.text())
@@ -79,3 +84,40 @@ def test_the_examples_are_answered_as_we_read_answers() -> None:
         results = read_answer(answer["content"], texts)
         assert not [result for result in results if isinstance(result, str)]
         assert list(json.loads(answer["content"])) == [str(i) for i in range(len(texts))]
+
+
+FENCES = ("explanation", "texts", "text", "words", "tokens")
+FEATURE = fillings({case.kind: case for case in load()[:4]})
+HOSTILE = st.sampled_from([way.of(FEATURE) for way in hostile()])
+CHARS = st.text(st.characters(exclude_categories=[]) | st.sampled_from('\n\r\t<>/|[]«»"\\\u2028'))
+BREAKS = st.sampled_from([f"</{fence}>" for fence in FENCES] + ["<|im_end|>", "[INST]", "\n[0] "])
+DATA = st.lists(HOSTILE | CHARS | BREAKS, max_size=4).map("".join)
+
+
+def outline(question: str) -> list[str]:
+    """The lines that are fences; what stands between them is data."""
+    marks = {f"<{slash}{fence}>" for fence in FENCES for slash in ("", "/")}
+    return [line for line in question.splitlines() if line in marks]
+
+
+@given(DATA, DATA)
+def test_no_explanation_and_no_text_leaves_its_fence(explanation: str, text: str) -> None:
+    texts = decode([[" a", text, " b"]])
+    quoting = messages(explanation, [texts[0].text])[-1]["content"]
+    assert len(quoting.splitlines()) == 6
+    assert outline(quoting) == ["<explanation>", "</explanation>", "<texts>", "</texts>"]
+    digits = WordDigits().question(explanation, texts).messages[-1]["content"]
+    assert len(digits.splitlines()) == 9
+    assert len(json.loads(digits.splitlines()[-2])) == len(texts[0].words)
+    at_once, plain = (Unknowns().question(e, texts).text for e in (explanation, "plain"))
+    assert len(at_once.splitlines()) == len(plain.splitlines())
+    assert at_once.count("\t") == plain.count("\t")
+    asked = json.loads(Echoing().question(explanation, texts).messages[-1]["content"])
+    assert asked.keys() == {"explanation", "activations"}
+    assert {item["activation"] for item in asked["activations"]} == {None}
+    for sent in (quoting, digits, at_once):
+        assert not {"<|im_end|>", "[INST]", "</s>"} & set(sent.split())
+
+
+def test_there_are_enough_ways_of_cheating() -> None:
+    assert len({(way.family, way.name) for way in hostile()}) == len(hostile()) >= 60

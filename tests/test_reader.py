@@ -19,11 +19,11 @@ from stages.reader import (
     READER_PATH,
     Batch,
     Reader,
-    Reading,
     _batches,
     _layer,
     encoder_weights,
     hints_of,
+    readings_of,
 )
 from stages.words import Words
 
@@ -89,6 +89,31 @@ def test_a_text_longer_than_the_encoder_takes_is_read_whole() -> None:
     assert np.isfinite(found).all()
 
 
+def test_a_long_text_is_read_in_the_runs_in_which_it_was_encoded() -> None:
+    fox, text = encoded("fox", " ".join(["a fox ran"] * 150))
+    hints = torch.arange(450.0)[:, None]
+    readings = readings_of(fox, text, hints)
+    assert [len(reading.hints) for reading in readings] == [250, 200]
+    assert torch.equal(torch.cat([reading.hints for reading in readings]), hints)
+    for reading in readings:
+        words = np.arange(len(reading.hints))
+        assert reading.owners.tolist() == [-1, *words, -1]
+
+
+def test_words_without_pieces_make_no_run_of_their_own() -> None:
+    for words in ("\ufffd", "\ufffd a \ufffd", " ".join(["\ufffd"] * 600)):
+        fox, text = encoded("fox", words)
+        n_words = len(text.words)
+        (reading,) = readings_of(fox, text, torch.zeros(n_words, 1))
+        assert len(reading.hints) == n_words
+
+
+def test_of_an_endless_explanation_the_beginning_is_read() -> None:
+    endless, text = encoded("fox " * 2000, "a fox")
+    (reading,) = readings_of(endless, text, torch.zeros(2, 1))
+    assert len(reading) < 300
+
+
 @pytest.mark.parametrize("explanation", ["…", "\u200b", "word " * 300])
 def test_any_explanation_can_be_read(explanation: str) -> None:
     (found,) = read(explanation, TEXTS[0])
@@ -119,7 +144,7 @@ def test_hints_are_features() -> None:
 
 def test_a_batch_puts_each_word_where_its_last_piece_stands() -> None:
     fox, text = encoded("fox", "unbelievably odd")
-    batch = Batch.of([Reading(fox, text, torch.ones(2, 3))])
+    batch = Batch.of(readings_of(fox, text, torch.ones(2, 3)))
     start = len(fox.vectors.pieces)
     last = np.flatnonzero(text.vectors.owners == 0)[-1]
     assert batch.place.tolist() == [start + last, start + last + 1]

@@ -104,6 +104,7 @@ def test_the_message_states_both_numbers_and_the_remedy() -> None:
         (Limits(texts=1), "activations"),
         (Limits(total_tokens=3), "activations"),
         (Limits(total_chars=7), "activations"),
+        (Limits(total_words=3), "activations"),
         (Limits(tokens_per_text=1), "activations[0].tokens"),
         (Limits(token_chars=1), "activations[0].tokens[0]"),
         (Limits(explanation_chars=3), "explanation"),
@@ -158,7 +159,7 @@ def test_the_options_of_any_json_are_checked(body: Any) -> None:
     ("name", "value"),
     [
         *(("tolerance", value) for value in (0, -0.1, 1.01, 1e999, "0.1", True, None)),
-        *(("max_llm_tokens", value) for value in (-1, 1.5, 1e999, "9", False)),
+        *(("max_llm_tokens", value) for value in (-1, 1.5, 1e999, "9", False, 10**400)),
         *(("max_cost_usd", value) for value in (-0.1, 10**400, 1e999, "9", True)),
         *(("on_budget", value) for value in ("", "Refuse", 1, ["degrade"])),
         *((name, value) for name in ("adjust", "llm") for value in (0, "no", None)),
@@ -168,6 +169,43 @@ def test_an_option_of_the_wrong_type_or_range_is_refused(name: str, value: objec
     with pytest.raises(InvalidRequest) as caught:
         ScoreCall.parse({"explanation": "cats", "activations": [RECORD], name: value})
     assert caught.value.field == name
+
+
+def test_nesting_up_to_the_limit_is_read() -> None:
+    assert read_json(b"[" * 20 + b"]" * 20)
+    assert read_json(b"1") == 1
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        ("m\u200bo\u200br\u200be", "more"),
+        ("cats\U000e006d\U000e0061\U000e0072\U000e006b", "cats"),
+        ("\u202ecats\u202c \u2067and\u2069 \u200fdogs\ufeff", "cats and dogs"),
+        ("so\u00adft \u3164hyphen\u2060", "soft hyphen"),
+        ("\ufe0f\ufe0fcats\U000e0101", "cats"),
+        ("می\u200cخواهم", "می\u200cخواهم"),
+        ("क्\u200dष\u200d\u200d\u200d", "क्\u200dष\u200d"),
+        ("hearts ❤\ufe0f 👩\u200d🚀", "hearts ❤\ufe0f 👩\u200d🚀"),
+        ("the '…', ½ and ＡＢＣ", "the '…', ½ and ＡＢＣ"),
+    ],
+)
+def test_of_an_explanation_only_what_can_be_seen_is_read(sent: str, read: str) -> None:
+    assert Request.parse(sent, [RECORD]).explanation == read
+
+
+@pytest.mark.parametrize("blank", ["\u200b", "\u3164", "\U000e0041", "\ufe0f\u200d", "\u00ad "])
+def test_an_explanation_that_nobody_sees_is_empty(blank: str) -> None:
+    with pytest.raises(InvalidRequest, match="empty"):
+        Request.parse(blank, [RECORD])
+
+
+def test_limits_hold_before_the_rest_is_read() -> None:
+    """The first records exceed the limit, so the broken one behind them is never looked at."""
+    with pytest.raises(RequestTooLarge):
+        Request.parse("cats", [RECORD, RECORD, "broken"], Limits(total_tokens=3))
+    with pytest.raises(InvalidRequest, match="3 values for 2 tokens"):
+        Request.parse("cats", [{"tokens": ["a", "b"], "values": ["never", "looked", "at"]}])
 
 
 @given(st.binary())
@@ -197,6 +235,8 @@ def test_strict_reading_agrees_with_json_on_what_is_json(value: Any) -> None:
         (b"[" * 100_000, "too deep"),
         (b"[" * 100_000 + b"]" * 100_000, "too deep"),
         (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "too deep"),
+        (b"[" * 21 + b"]" * 21, "too deep; at most 20"),
+        (b'[1, {"a": ' * 10 + b"[1]" + b"}]" * 10, "too deep"),
         (b"9" * 5000, "too many digits"),
     ],
 )

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from echo_server import EchoingModel
-from fault_server import FaultServer
+from fault_server import Body, FaultServer, Reply, mark_first_words
 from models import gate, minilm, predictor, request
 from serving import shared_scorer
 
@@ -25,7 +25,11 @@ from pipeline.records import Request
 from pipeline.result import ScoreResult
 from pipeline.settings import Settings
 from pipeline.simulation import FloatArray, Simulation, Usage
+from stages.cheap import CheapPredictor
 from stages.embedding import MiniLM
+from stages.encoding import TextEncoder
+from stages.observation import Observer
+from stages.reader import READER_PATH, Reader
 
 CLASSIC, NEURON = load_examples()[:2]
 FITS = NEURON.explanations[0]
@@ -281,7 +285,7 @@ def test_threads_may_share_a_scorer() -> None:
     assert found == {0: alone, 1: alone}
 
 
-def test_many_requests_are_scored_in_order_and_one_at_a_time() -> None:
+def test_many_requests_are_scored_in_order_and_none_before_it_is_asked_for() -> None:
     asked: list[str] = []
 
     def requests() -> Any:
@@ -292,7 +296,6 @@ def test_many_requests_are_scored_in_order_and_one_at_a_time() -> None:
     results = pipeline.score_many(requests(), simulator=None)
     assert asked == []
     fox = next(results)
-    assert asked == ["the word 'fox'"]
     assert fox.to_dict() == score("the word 'fox'", STORY).to_dict()
     assert [result.to_dict() for result in results] == [score("the word 'dog'", STORY).to_dict()]
 
@@ -308,13 +311,59 @@ def test_a_request_that_is_none_is_named() -> None:
     assert caught.value.field == "requests[1]"
 
 
+def test_many_at_once_get_what_each_gets_alone(fault_server: FaultServer) -> None:
+    def slow(body: Body) -> Reply:
+        time.sleep(0.5)
+        return mark_first_words(body)
+
+    fault_server.otherwise = slow
+    asked = [
+        {"explanation": f"the word '{word}'", "activations": STORY}
+        for word in ("fox", "dog", "man", "quick", "far", "met")
+    ]
+    settings = Settings(
+        openai_base_url=fault_server.base_url,
+        simulator_model=fault_server.model,
+        encoder_precision="float32",
+        llm_concurrency=3,
+    )
+    with pipeline.Scorer(settings) as scorer:
+        many = [result.to_dict() for result in scorer.score_many(asked, tolerance=1e-6)]
+        alone = [scorer.score(*one.values(), tolerance=1e-6).to_dict() for one in asked]
+    assert many == alone
+    assert 1 < fault_server.most_at_once <= 3
+
+
+def test_a_bar_shows_rate_cost_and_share_of_cheap_decisions(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked = [{"explanation": "foxes", "activations": STORY}] * 2
+    assert len(list(pipeline.score_many(asked, simulator=None, progress=True))) == 2
+    shown = capsys.readouterr().err
+    assert "2/2" in shown
+    assert "0.0000 USD, 100% cheap" in shown
+    list(pipeline.score_many(asked, simulator=None))
+    assert capsys.readouterr().err == ""
+
+
+def test_bfloat16_moves_scores_by_next_to_nothing() -> None:
+    encoder = MiniLM(bfloat16=True)
+    fast = CheapPredictor(
+        Observer(TextEncoder(encoder)), predictor().head, Reader.load(READER_PATH, encoder)
+    )
+    for explanation in NEURON.explanations[:2]:
+        asked = Request.parse(explanation, NEURON.activations)
+        quick, exact = (gate().estimate(one.predict(asked)) for one in (fast, predictor()))
+        assert quick.score == pytest.approx(exact.score, abs=0.006)
+
+
 def test_a_scorer_loads_its_models_once_and_not_before_they_are_needed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made: list[str] = []
     loaded = minilm()
 
-    def encoder(source: str) -> MiniLM:
+    def encoder(source: str, **_: bool) -> MiniLM:
         made.append(source)
         time.sleep(0.05)
         return loaded

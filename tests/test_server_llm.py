@@ -36,6 +36,7 @@ def llm() -> Iterator[LLMSetup]:
             openai_base_url=faults.base_url,
             simulator_model=faults.model,
             llm_retries=0,
+            llm_pause=0.0,
         )
         with Scorer(settings) as scorer, serving(scorer, settings) as client:
             yield LLMSetup(client, faults)

@@ -262,7 +262,7 @@ def test_too_many_requests_are_tried_again_when_the_endpoint_says(
     assert time.monotonic() - start >= 1
 
 
-@pytest.mark.parametrize("failure", [error(429), error(500), error(503), DROP])
+@pytest.mark.parametrize("failure", [error(429), error(500), error(503)])
 def test_passing_failures_are_tried_again(fault_server: FaultServer, failure: Reply | str) -> None:
     fault_server.script = [failure]
     assert all(first_words(simulate(fault_server, llm_retries=1)))
@@ -274,20 +274,39 @@ def test_passing_failures_are_tried_again(fault_server: FaultServer, failure: Re
         (error(429), "HTTP 429"),
         (error(500), "HTTP 500"),
         (error(404, "no such model"), "HTTP 404: no such model"),
+    ],
+)
+def test_an_endpoint_that_keeps_failing_is_an_error(
+    fault_server: FaultServer, failure: Reply, reason: str
+) -> None:
+    fault_server.otherwise = failure
+    caught = fail(fault_server)
+    assert reason in str(caught)
+    assert caught.usage == Usage()
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
         (DROP, "the connection to the LLM endpoint failed"),
+        (HANG, "no answer within 0.5 s"),
         (Reply(200, "<html>proxy</html>", {"Content-Type": "text/html"}), "no chat completion"),
         (Reply(200, "{]"), "cannot be read"),
         (Reply(200, {"error": "oops"}), "no chat completion"),
         (Reply(200, {"choices": []}), "no chat completion"),
     ],
 )
-def test_an_endpoint_that_keeps_failing_is_an_error(
+def test_an_answer_that_was_lost_is_not_asked_for_again_and_counts_as_its_worst(
     fault_server: FaultServer, failure: Reply | str, reason: str
 ) -> None:
     fault_server.otherwise = failure
-    caught = fail(fault_server)
+    changes = {"llm_retries": 3, "llm_timeout": 0.5}
+    with simulator(fault_server, **changes) as made:
+        worst = made.worst_case("numbers", TEXTS).total_tokens
+    caught = fail(fault_server, **changes)
     assert reason in str(caught)
-    assert caught.usage == Usage()
+    assert len(fault_server.requests) == caught.usage.calls == 1
+    assert 110 < caught.usage.total_tokens <= worst
 
 
 def test_a_refused_key_is_not_tried_again_nor_told(fault_server: FaultServer) -> None:

@@ -8,9 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from models import fast_encoder, words_of
 
+from stages.background import background
 from stages.embedding import WordVectors, normalised
-from stages.encoding import TRAITS, EncodedText, interned
+from stages.encoding import REACHES, intern
 from stages.words import Column, Words
+
+background()  # read here, so that it is not within the time of an example
 
 sizes = st.lists(st.integers(0, 7), min_size=1, max_size=6)
 seeds = st.integers(0, 2**32 - 1)
@@ -23,13 +26,8 @@ def some_words(sizes: list[int], seed: int = 0) -> Words:
     for size in sizes:
         written = tuple(rng.choice(["fox", "dog", "cat"], size).tolist())
         vectors = [normalised(rng.normal(size=(size, 5)).astype(np.float32)) for _ in range(2)]
-        ids, traits = interned(written), dict.fromkeys(TRAITS, vectors[0][:, 0])
         pieces = np.zeros((0, 5), np.float16), np.zeros(0, np.int64)
-        texts.append(
-            EncodedText(
-                written, ids, ids, ids, traits, WordVectors(vectors[0], vectors[1], *pieces)
-            )
-        )
+        texts.append(intern(written, WordVectors(vectors[0], vectors[1], *pieces)))
     return Words(texts)
 
 
@@ -89,9 +87,10 @@ def test_the_largest_nearby_stays_inside_its_text(
     assert words.near(column, offsets).tolist() == expected
 
 
-@given(sizes, seeds, st.integers(1, 7))
+@given(sizes, seeds, st.sampled_from(REACHES))
 def test_a_window_is_the_mean_of_the_words_around(sizes: list[int], seed: int, reach: int) -> None:
     words = some_words(sizes, seed)
+    vectors = np.random.default_rng(seed).normal(size=(2, 5)).astype(np.float32)
 
     def around(at: int, first: int, size: int) -> object:
         low, high = max(at - reach, 0), min(at + reach + 1, size)
@@ -100,12 +99,18 @@ def test_a_window_is_the_mean_of_the_words_around(sizes: list[int], seed: int, r
         return total / max(float(np.linalg.norm(total)), 1e-9)
 
     expected = np.array(naive(words, around)).reshape(-1, 5)
-    np.testing.assert_allclose(words.windows(reach), expected, atol=1e-4)
+    at = np.arange(len(words))[::2]
+    np.testing.assert_allclose(words.windows(reach, at), expected[at], atol=1e-4)
+    cosines = words.window_cosines(reach, vectors @ words.contextual.T)
+    np.testing.assert_allclose(cosines, vectors @ expected.T, atol=5e-3)
 
 
 def test_a_lone_word_has_nothing_around_it_wherever_its_text_stands() -> None:
     words = some_words([4000, 1, 300, 1])
-    assert not words.windows(6)[[4000, -1]].any()
+    lone = np.array([4000, len(words) - 1])
+    assert not words.windows(6, lone).any()
+    cosines = words.window_cosines(6, words.contextual[:3] @ words.contextual.T)
+    assert abs(cosines[:, lone]).max() < 1e-4
 
 
 @given(sizes, seeds)
@@ -130,5 +135,6 @@ def test_truth_values_are_counted() -> None:
 def test_all_texts_may_be_empty() -> None:
     words = Words(fast_encoder().encode(words_of("", " ")))
     assert len(words) == 0
-    assert words.windows(3).shape == (0, 6)
+    assert words.windows(3, np.zeros(0, np.int64)).shape == (0, 6)
+    assert words.window_cosines(2, np.zeros((4, 0), np.float32)).shape == (4, 0)
     assert [len(part) for part in words.split(np.zeros(0))] == [0, 0]
