@@ -91,6 +91,8 @@ def _type(schema: Mapping[str, Any]) -> str:
         return f"[{name}](#{name.lower()})"
     if "oneOf" in schema:
         return " or ".join(map(_type, schema["oneOf"]))
+    if "type" not in schema and "enum" not in schema:
+        return "anything"
     if "enum" in schema:
         return " or ".join(f"`{json.dumps(value)}`" for value in schema["enum"])
     kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
