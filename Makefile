@@ -7,7 +7,7 @@ export HF_HUB_OFFLINE ?= 1
 # Threads that wait by spinning starve the others where cores are few.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: audit bench-compare bench-judgement bench-parity bench-ray bench-scale bench-speed bench-spend bench-trust demo lint lock serve test train clean
+.PHONY: audit bench-compare bench-judgement bench-parity bench-ray bench-scale bench-speed bench-spend bench-trust demo lint lock screenshots serve test train clean
 
 demo: .venv/ready
 	$(BIN)/neuron-scorer demo
@@ -22,6 +22,10 @@ lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The pictures in docs/img; needs the system's Chromium (apt-get install chromium).
+screenshots: .venv/ready
+	$(BIN)/python -m benchmarks.screenshots
 
 # Rebuilds the shipped weights from benchmarks/data; about an hour on two cores.
 train: .venv/ready

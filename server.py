@@ -7,12 +7,12 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import waitress
-from flask import Flask, Response, render_template, request
+from flask import Flask, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
@@ -20,11 +20,14 @@ import pipeline
 from pipeline import draining
 from pipeline.draining import Sockets
 from pipeline.errors import Busy, ConfigurationError, OverBudget, RequestTooLarge, ScorerError
-from pipeline.examples import load_examples
 from pipeline.exposure import check_exposure, check_page, demands_secret
-from pipeline.keys import Keys
+from pipeline.forecast import Forecast
+from pipeline.keys import Key, Keys
 from pipeline.ledger import DailyBudget
 from pipeline.metrics import Metrics
+from pipeline.page import Form, Page, refused
+from pipeline.render import WEB
+from pipeline.result import ScoreResult
 from pipeline.scorer import Scorer
 from pipeline.settings import Settings
 from pipeline.wire import ScoreCall, read_json
@@ -33,11 +36,11 @@ logger = logging.getLogger(__name__)
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
-_WEB = Path(pipeline.__file__).parent / "web"
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
+    "img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'",
+    "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
 # Probes, the page and refusals are answered while every score slot is taken.
@@ -57,13 +60,14 @@ def create_app(
     """
     views = _Views(scorer, settings, stopping or threading.Event())
     scorer.load()
-    app = Flask(__name__, template_folder=str(_WEB), static_folder=str(_WEB / "static"))
+    app = Flask(__name__, static_folder=str(WEB / "static"))
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.add_url_rule("/score", view_func=views.score, methods=["POST"])
     app.add_url_rule("/healthz", view_func=views.healthz)
     app.add_url_rule("/metrics", view_func=views.metrics)
     app.add_url_rule("/openapi.json", view_func=views.openapi)
     app.add_url_rule("/", view_func=views.page)
+    app.add_url_rule("/", view_func=views.form, methods=["POST"])
     app.register_error_handler(ScorerError, _refuse)
     app.register_error_handler(HTTPException, _refuse_http)
     app.register_error_handler(Exception, _fail)
@@ -81,24 +85,22 @@ class _Views:
         self._keys = Keys(settings)
         self._slots = threading.BoundedSemaphore(settings.threads)
         self._counters = Metrics(DailyBudget.of(settings))
+        self._page = Page(llm=settings.has_llm, secret=demands_secret(settings))
 
     def score(self) -> Response:
         check_page(self._settings, request.headers)
         body = read_json(request.get_data(cache=False))
         key = self._keys.whose(body.get("secret") if isinstance(body, Mapping) else None)
         call = ScoreCall.parse(body)
-        if self._stopping.is_set():
-            raise Busy("the server is stopping; try again", _SECONDS_TO_RESTART)
-        if not self._slots.acquire(blocking=False):
-            raise Busy(f"all {self._settings.threads} score slots are taken; try again")
+        return _json(self._score(call, key).to_dict(explain=call.explain))
+
+    def _score(self, call: ScoreCall, key: Key | None) -> ScoreResult:
         try:
-            with self._counters.track():
+            with self._slot(), self._counters.track():
                 result = call.run(self._scorer, [key.day] if key and key.day else [])
         except OverBudget:
             self._counters.over_budget.inc()
             raise
-        finally:
-            self._slots.release()
         self._counters.count(result)
         logger.info(
             "key=%s score=%s route=%s status=%s texts=%d llm_tokens=%d",
@@ -109,7 +111,22 @@ class _Views:
             len(result.simulations),
             result.usage.total_tokens,
         )
-        return _json(result.to_dict(explain=call.explain))
+        return result
+
+    def _forecast(self, call: ScoreCall) -> Forecast:
+        with self._slot():
+            return call.forecast(self._scorer)
+
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
+        if self._stopping.is_set():
+            raise Busy("the server is stopping; try again", _SECONDS_TO_RESTART)
+        if not self._slots.acquire(blocking=False):
+            raise Busy(f"all {self._settings.threads} score slots are taken; try again")
+        try:
+            yield
+        finally:
+            self._slots.release()
 
     def healthz(self) -> Response:
         llm = self._settings.has_llm
@@ -119,16 +136,21 @@ class _Views:
         return Response(self._counters.render(), content_type=CONTENT_TYPE_LATEST)
 
     def openapi(self) -> Response:
-        return Response((_WEB / "openapi.json").read_bytes(), content_type="application/json")
+        return Response((WEB / "openapi.json").read_bytes(), content_type="application/json")
 
     def page(self) -> str:
-        example = load_examples()[-1]
-        return render_template(
-            "page.html",
-            explanation=example.explanations[0],
-            activations=json.dumps(example.activations, ensure_ascii=False),
-            secret=demands_secret(self._settings),
-        )
+        return self._page.of_example(request.args.get("example"))
+
+    def form(self) -> tuple[str, int]:
+        check_page(self._settings, request.headers, "multipart/form-data")
+        form = Form.read(request.form, request.files)
+        try:
+            key = self._keys.whose(request.form.get("secret"))
+        except ScorerError as error:
+            answer = refused(form, error)
+        else:
+            answer = self._page.answer(form, lambda call: self._score(call, key), self._forecast)
+        return self._page.html(answer), answer.status
 
     def finish(self, response: Response) -> Response:
         response.headers.extend(_HEADERS)

@@ -8,17 +8,11 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipeline import __version__, cli_batch, cli_cache, cli_compare, cli_score
+from pipeline import __version__, cli_batch, cli_cache, cli_compare, cli_demo, cli_score
 from pipeline.errors import ScorerError
-from pipeline.examples import load_examples
-from pipeline.simulation import MAX_STRENGTH
-from pipeline.wire import ScoreCall
 
 if TYPE_CHECKING:
-    from pipeline.result import ScoreResult
     from pipeline.scorer import Scorer
-
-_DEMO_TEXTS = 4
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,14 +67,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _demo(args: argparse.Namespace) -> None:
     with _scorer() as scorer:
-        for example in load_examples():
-            print(f"{example.name}: {example.note}\n")
-            for explanation in example.explanations:
-                call = ScoreCall(explanation, example.activations, llm=args.llm is not False)
-                result = call.run(scorer)
-                print(f"  {explanation}\n{_summary(result)}\n")
-                if explanation == example.explanations[0]:
-                    print(_texts(result))
+        cli_demo.show(scorer, llm=args.llm is not False)
 
 
 def _serve(_args: argparse.Namespace) -> None:
@@ -95,42 +82,6 @@ def _scorer() -> Scorer:
     from pipeline.settings import Settings
 
     return Scorer(Settings.from_environment())
-
-
-def _summary(result: ScoreResult) -> str:
-    if result.score is None or result.interval is None:
-        return f"    no score: {result.reason}"
-    low, high = result.interval
-    lines = [
-        f"score {result.score:.2f} (before the adjustment {result.raw_score:.2f}, "
-        f"90 % interval {low:.2f} to {high:.2f})",
-        f"route {result.route}, {result.usage.total_tokens} LLM tokens, status {result.status}"
-        + (f": {result.reason}" if result.reason else ""),
-    ]
-    if result.adjustment:
-        lines.append(f"taken off {result.adjustment.taken_off:.2f}: {result.adjustment.reason}")
-    return "\n".join(f"    {line}" for line in lines)
-
-
-def _texts(result: ScoreResult) -> str:
-    """The first texts; behind each token that fires [true|predicted], both on 0-10."""
-    largest = max(max(one.true_activations) for one in result.simulations)
-    lines = ["    texts, with [true|predicted] strength 0-10 behind what fires:"]
-    for one in result.simulations[:_DEMO_TEXTS]:
-        true = one.true_activations * (MAX_STRENGTH / largest)
-        triples = zip(one.simulation.tokens, true, one.simulation.expected_activations, strict=True)
-        lines.append(
-            "    | "
-            + "".join(
-                _visible(token) + (f"[{t:.0f}|{p:.0f}]" if max(t, p) >= 1 else "")
-                for token, t, p in triples
-            )
-        )
-    return "\n".join(lines) + "\n"
-
-
-def _visible(token: str) -> str:
-    return "".join(char if char.isprintable() else " " for char in token)
 
 
 if __name__ == "__main__":

@@ -113,6 +113,12 @@ class Comparison:
             "differences": [found.to_dict() for found in self.differences],
         }
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the table, with the intervals as pictures."""
+        from pipeline.render import comparison_html
+
+        return comparison_html(self)
+
     def __str__(self) -> str:
         """A table: score, what it is better than, and the explanation."""
         places = {number: place for place, number in enumerate(self.ranking, 1)}

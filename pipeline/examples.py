@@ -17,12 +17,15 @@ class Example:
     Attributes
     ----------
     name : "classic", or the feature that the records come from.
-    note : where the records come from.
-    explanations : the one that fits best first.
+    title : what the neuron fires on, in a few words.
+    note : what the case shows, and where the records come from.
+    explanations : the one that fits best first; of a feature, then one that names the token alone,
+        one that is true but too broad, and one that is wrong.
     activations : records as `pipeline.score` takes them.
     """
 
     name: str
+    title: str
     note: str
     explanations: tuple[str, ...]
     activations: tuple[Mapping[str, Any], ...]
@@ -40,7 +43,11 @@ def load_examples() -> tuple[Example, ...]:
     raw = json.loads((Path(__file__).parent / "web" / "examples.json").read_text("utf-8"))
     return tuple(
         Example(
-            entry["name"], entry["note"], tuple(entry["explanations"]), tuple(entry["activations"])
+            name=entry["name"],
+            title=entry["title"],
+            note=entry["note"],
+            explanations=tuple(entry["explanations"]),
+            activations=tuple(entry["activations"]),
         )
         for entry in raw
     )

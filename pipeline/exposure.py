@@ -32,7 +32,7 @@ def demands_secret(settings: Settings) -> bool:
     return bool(settings.server_key or settings.server_keys_path)
 
 
-def check_page(settings: Settings, headers: Headers) -> None:
+def check_page(settings: Settings, headers: Headers, expected: str = "application/json") -> None:
     """Refuse what a foreign web page had the browser of somebody near an open server send.
 
     Browsers send JSON to other sites only after these agreed, which this server never does, and
@@ -41,14 +41,14 @@ def check_page(settings: Settings, headers: Headers) -> None:
 
     Raises
     ------
-    UnsupportedMediaType : for what is not declared to be JSON.
+    UnsupportedMediaType : for what is not declared to be as `expected`.
     Forbidden : for the sites of others.
     """
     if demands_secret(settings):
         return
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise UnsupportedMediaType("send the header Content-Type: application/json")
+    if kind != expected:
+        raise UnsupportedMediaType(f"send the header Content-Type: {expected}")
     host, origin = headers.get("Host", ""), headers.get("Origin")
     if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
         raise Forbidden("this server has no secret, so it does not answer other sites' pages")

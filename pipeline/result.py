@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.scoring import ScoredSequenceSimulation
 from pipeline.simulation import Usage
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Route = Literal["cheap", "partial", "full"]
 Status = Literal["ok", "degraded", "undefined"]
@@ -135,6 +138,29 @@ class ScoreResult:
         if self.adjustment:
             lines.append(f"taken off {self.adjustment.taken_off:.2f}: {self.adjustment.reason}")
         return "\n".join(lines)
+
+    def plot(self, axes: Axes | None = None) -> Axes:
+        """Draw the predicted strength of every token against its true activation.
+
+        Tokens of one record have one colour; its number stands at its peak.
+
+        Parameters
+        ----------
+        axes : where to draw; a new figure if not given.
+
+        Raises
+        ------
+        ConfigurationError : without matplotlib, which the extra ``[plot]`` installs.
+        """
+        from pipeline.plot import plot_result
+
+        return plot_result(self, axes)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the score, the texts as a heatmap, and why."""
+        from pipeline.render import result_html
+
+        return result_html(self)
 
     def to_dict(self, *, explain: bool = False) -> dict[str, Any]:
         """The HTTP answer: JSON-ready, free of NaN and infinities.

@@ -44,26 +44,6 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"neuron-scorer {__version__}\n"
 
 
-def test_the_examples_are_the_classic_one_and_a_real_feature() -> None:
-    feature = load_examples()[1]
-    assert CLASSIC.explanations == ("fast animals",)
-    assert [record["values"] for record in CLASSIC.activations] == [
-        [0, 2, 0, 2.5],
-        [0.5, 2.5, 1.5, 0],
-    ]
-    assert (len(feature.explanations), len(feature.activations)) == (4, 20)
-
-
-def test_demo_shows_every_example(scorer: Scorer, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["demo", "--no-llm"]) == 0
-    shown = capsys.readouterr().out
-    for example in load_examples():
-        assert all(explanation in shown for explanation in example.explanations)
-    assert shown.count("90 % interval") == 5
-    assert " fox[10|" in shown
-    assert shown.replace("\n", "").isprintable()
-
-
 def test_score_prints_what_the_server_would_answer(
     scorer: Scorer, request_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+from serving import shared_scorer
+
+from pipeline import cli_demo
+from pipeline.examples import load_examples
+
+
+def test_the_demo_shows_every_explanation_and_one_heatmap() -> None:
+    out = io.StringIO()
+    cli_demo.show(shared_scorer(), llm=False, console=Console(file=out, width=240))
+    shown = out.getvalue()
+    for example in load_examples():
+        assert example.title in shown
+        assert all(explanation in shown for explanation in example.explanations)
+    assert shown.count("●") == sum(len(example.explanations) for example in load_examples())
+    assert shown.count("[true|predicted]") == 1
+    assert " more[" in shown
+    assert shown.replace("\n", "").isprintable()
