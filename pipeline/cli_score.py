@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ from pipeline.wire import ScoreCall
 if TYPE_CHECKING:
     from types import FrameType
 
+    from pipeline.budget import Allowance
+    from pipeline.result import ScoreResult
     from pipeline.scorer import Scorer
 
 BAD_REQUESTS, INTERRUPTED = 1, 130
@@ -120,7 +123,7 @@ def _score(args: argparse.Namespace) -> int:
                     lambda calls: (
                         cli_ray.answer(args, scorer.settings, batch, calls)
                         if args.ray
-                        else (call.run(scorer, [batch]) for call in calls)
+                        else _answer(args, scorer, batch, calls)
                     ),
                 )
                 done = not tally.interrupted
@@ -130,6 +133,18 @@ def _score(args: argparse.Namespace) -> int:
     if args.out or faults.count or not done:
         print(_summary(tally, faults), file=sys.stderr)
     return BAD_REQUESTS if done and faults.count else 0 if done else INTERRUPTED
+
+
+def _answer(
+    args: argparse.Namespace, scorer: Scorer, batch: Allowance, calls: Iterator[ScoreCall]
+) -> Iterator[ScoreResult]:
+    """Score several at once, except those of a pipe: who writes it may wait for each answer."""
+    if args.input == "-":
+        yield from (call.run(scorer, [batch]) for call in calls)
+        return
+    for options, alike in groupby(calls, key=lambda call: call.options([batch])):
+        bodies = ({"explanation": c.explanation, "activations": c.activations} for c in alike)
+        yield from scorer.score_many(bodies, **options)
 
 
 def _forecast(args: argparse.Namespace, scorer: Scorer) -> int:

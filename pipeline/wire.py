@@ -19,7 +19,7 @@ _MOST_TOKENS = 10**12
 if TYPE_CHECKING:
     from pipeline.budget import Budget
     from pipeline.forecast import Forecast
-    from pipeline.options import SimulatorChoice
+    from pipeline.options import ScoreOptions, SimulatorChoice
     from pipeline.result import ScoreResult
     from pipeline.scorer import Scorer
 
@@ -85,17 +85,22 @@ class ScoreCall:
         simulator: SimulatorChoice = "auto",
     ) -> ScoreResult:
         """Score it; `budgets` are those that it shares with others."""
-        return scorer.score(
-            self.explanation,
-            self.activations,
-            simulator=simulator if self.llm else None,
-            tolerance=self.tolerance,
-            max_llm_tokens=self.max_llm_tokens,
-            max_cost_usd=self.max_cost_usd,
-            on_budget=self.on_budget,
-            adjust=self.adjust,
-            budgets=budgets,
-        )
+        options = self.options(budgets, simulator)
+        return scorer.score(self.explanation, self.activations, **options)
+
+    def options(
+        self, budgets: Sequence[Budget] = (), simulator: SimulatorChoice = "auto"
+    ) -> ScoreOptions:
+        """What `Scorer.score` takes besides the explanation and the activations."""
+        return {
+            "simulator": simulator if self.llm else None,
+            "tolerance": self.tolerance,
+            "max_llm_tokens": self.max_llm_tokens,
+            "max_cost_usd": self.max_cost_usd,
+            "on_budget": self.on_budget,
+            "adjust": self.adjust,
+            "budgets": budgets,
+        }
 
     def forecast(self, scorer: Scorer, simulator: SimulatorChoice = "auto") -> Forecast:
         """What it would take."""
