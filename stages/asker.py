@@ -79,13 +79,12 @@ class Asker:
             answer was lost.
         """
         key = self._key(question, version, attempt)
+        if self.outbox:
+            known = self.known(question, version, attempt)
+            return known or self.outbox.take(Postponed(key, question, version, attempt))
         # Who asks the same at the same time waits, and finds the answer in the cache.
         with self._turns.of(key) if self.cache else nullcontext():
-            if known := self.known(question, version, attempt):
-                return known
-            if self.outbox:
-                return self.outbox.take(Postponed(key, question, version, attempt))
-            return self._pay(key, question, version)
+            return self.known(question, version, attempt) or self._pay(key, question, version)
 
     def _pay(self, key: str, question: Question, version: str) -> Reply:
         try:
