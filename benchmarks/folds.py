@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.rungs import Rungs
+from pipeline.records import Request
+from stages.adjust import adjust_for_context
 from stages.cheap import CheapPredictor
+from stages.contrast import find_contrasts
 from stages.embedding import MiniLM
 from stages.gate import Gate
 from stages.observation import Observer
@@ -18,6 +21,13 @@ class FoldModels:
 
     predictor: CheapPredictor
     gate: Gate
+
+    def score(self, request: Request) -> float:
+        """The adjusted score that no LLM was asked for."""
+        prediction = self.predictor.predict(request)
+        raw = self.gate.estimate(prediction).score
+        contrasts = find_contrasts(prediction, self.predictor)
+        return raw - adjust_for_context(request, contrasts, prediction.strengths, raw).taken_off
 
 
 def fold_folder(fold: int) -> Path:

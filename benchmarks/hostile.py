@@ -20,8 +20,6 @@ from benchmarks.dataset import FOLDS, Case, load
 from benchmarks.folds import FoldModels, fold_models
 from pipeline.errors import InvalidRequest
 from pipeline.records import Limits, Request
-from stages.adjust import adjust_for_context
-from stages.contrast import find_contrasts
 from stages.embedding import MiniLM
 from stages.encoding import TextEncoder
 from stages.lexical import normalise
@@ -75,7 +73,7 @@ def gains(features_per_fold: int, ways: Sequence[Hostile] | None = None) -> list
         held_out = sorted(name for name, kinds in cases.items() if kinds["good"].fold == fold)
         for name in random.Random(SEED).sample(held_out, features_per_fold):
             request = cases[name]["good"].top
-            honest = cheap_score(request, models)
+            honest = models.score(request)
             filled = fillings(cases[name])
             found += [
                 Gain(way, name, _score(way.of(filled), request, models) - honest)
@@ -85,20 +83,12 @@ def gains(features_per_fold: int, ways: Sequence[Hostile] | None = None) -> list
     return found
 
 
-def cheap_score(request: Request, models: FoldModels) -> float:
-    """The adjusted score that no LLM was asked for."""
-    prediction = models.predictor.predict(request)
-    raw = models.gate.estimate(prediction).score
-    contrasts = find_contrasts(prediction, models.predictor)
-    return raw - adjust_for_context(request, contrasts, prediction.strengths, raw).taken_off
-
-
 def _score(explanation: str, request: Request, models: FoldModels) -> float:
     try:
         parsed = Request.parse(explanation, request.records)
     except InvalidRequest:
         return -1.0
-    return cheap_score(parsed, models)
+    return models.score(parsed)
 
 
 def fillings(cases: Mapping[str, Case]) -> dict[str, str]:

@@ -23,10 +23,8 @@ from benchmarks.judgement_table import STUFFED_WORDS, Table
 from benchmarks.recorded import RecordedSimulator
 from benchmarks.sanity import FREQUENCIES, exact_correlation, falls, trials
 from pipeline.records import Request
-from stages.adjust import adjust_for_context
 from stages.cheap import CheapPrediction
 from stages.combine import combine
-from stages.contrast import find_contrasts
 from stages.embedding import MiniLM
 from stages.encoding import TextEncoder
 from stages.lexical import normalise
@@ -59,8 +57,8 @@ def main() -> None:
             curves.append(_outcomes(case, prediction, models))
             if case.kind == "good":
                 hostile[case.feature] = (
-                    _cheap_score(_stuffed(case.top), models),
-                    _cheap_score(_copied(case.top), models),
+                    models.score(_stuffed(case.top)),
+                    models.score(_copied(case.top)),
                 )
         logger.info("fold %d judged", fold)
     features = sorted(hostile)
@@ -93,14 +91,6 @@ class Outcome:
     error: float
     covered: bool
     texts: float
-
-
-def _cheap_score(request: Request, models: FoldModels) -> float:
-    """The adjusted score that no LLM was asked for."""
-    prediction = models.predictor.predict(request)
-    raw = models.gate.estimate(prediction).score
-    contrasts = find_contrasts(prediction, models.predictor)
-    return raw - adjust_for_context(request, contrasts, prediction.strengths, raw).taken_off
 
 
 def _stuffed(request: Request) -> Request:
