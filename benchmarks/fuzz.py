@@ -104,6 +104,8 @@ def _fault(status: int, answer: bytes, options: dict[str, Any]) -> str | None:
     """What is wrong with an answer, if anything."""
     if status >= 500:
         return f"status {status}"
+    if (options["method"], options["path"]) == ("POST", "/"):
+        return None  # The page's form, which is answered with a page.
     if status < 400 and (status != 200 or options["path"] not in _JSON_PATHS):
         return None
     try:
@@ -132,7 +134,8 @@ def _refuse(name: str) -> NoReturn:
 
 def _mutant(rng: random.Random) -> tuple[bytes, dict[str, Any]]:
     """A body, and how it is sent."""
-    options: dict[str, Any] = {"path": "/score", "method": "POST", "headers": {}}
+    headers = {"Content-Type": "application/json"}
+    options: dict[str, Any] = {"path": "/score", "method": "POST", "headers": headers}
     request = deepcopy(rng.choice(_SEEDS))
     broken_bytes = rng.random() < 0.4
     if not broken_bytes or rng.random() < 0.1:

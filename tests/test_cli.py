@@ -167,7 +167,8 @@ def test_a_batch_is_answered_line_by_line_within_its_budget(
     options = ["--tolerance", "1e-6", "--max-batch-llm-tokens", str(one + 500)]
     assert cli.main(["score", file, *options]) == 0
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [answer["status"] for answer in answers] == ["ok", "ok", "degraded"]
+    # Several are under way at once, so any of them may be the one that comes too late.
+    assert sorted(answer["status"] for answer in answers) == ["degraded", "ok", "ok"]
     assert len(fault_server.requests) == 2
     assert cli.main(["score", file, "--dry-run", "--tolerance", "1e-6"]) == 0
     # What was paid for is no longer part of what the batch would take.

@@ -19,7 +19,7 @@ from fault_server import Body, FaultServer, Reply, mark_first_words
 
 from pipeline.outputs import waiting_rows
 
-REQUESTS = 5
+REQUESTS = 12  # More than are read ahead.
 RECORDS = [
     {"tokens": ["the ", " quick", " brown", " fox"], "values": [0, 2, 0, 2.5]},
     {"tokens": ["spotted ", " leopard", " sprints", " at"], "values": [0.5, 2.5, 1.5, 0]},
@@ -44,6 +44,8 @@ class Process:
             "PYTHONPATH": os.pathsep.join(sys.path),
             "OPENAI_BASE_URL": server.base_url,
             "SIMULATOR_MODEL": server.model,
+            # One after the other, so that the deadly call is one of a known request.
+            "LLM_CONCURRENCY": "1",
         }
         self.signal = signal.SIGKILL
         self.deadly: int | None = None

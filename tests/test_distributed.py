@@ -86,8 +86,8 @@ def test_a_cluster_scores_as_one_process_does_and_in_order_and_names_bad_request
     with pytest.raises(InvalidRequest, match=r"requests\[12\].explanation: is empty"):
         next(found)
     alone = list(shared_scorer().score_many(requests(12)))
-    # With other numbers of threads, other roundings.
-    assert [one.score for one in results] == pytest.approx([one.score for one in alone], abs=1e-4)
+    # With other numbers of threads and other batches, other roundings, in bfloat16 coarse ones.
+    assert [one.score for one in results] == pytest.approx([one.score for one in alone], abs=0.01)
     assert results[3].reason == alone[3].reason
     assert results[3].route == "cheap"
 

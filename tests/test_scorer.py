@@ -363,7 +363,7 @@ def test_a_scorer_loads_its_models_once_and_not_before_they_are_needed(
     made: list[str] = []
     loaded = minilm()
 
-    def encoder(source: str, **_: bool) -> MiniLM:
+    def encoder(source: str, _sha256: str, **_: bool) -> MiniLM:
         made.append(source)
         time.sleep(0.05)
         return loaded
