@@ -90,11 +90,12 @@ def fuzz(app: Flask, requests: int, seed: int = 0) -> Fuzzed:
     for _ in range(requests):
         body, options = _mutant(rng)
         started = time.perf_counter()
-        response = client.open(data=body, **options)
+        with client.open(data=body, **options) as response:
+            status, answer = response.status_code, response.data
         seconds = time.perf_counter() - started
-        out.statuses[response.status_code] += 1
+        out.statuses[status] += 1
         out.slowest = max(out.slowest, seconds)
-        fault = "a hang" if seconds > SLOW else _fault(response.status_code, response.data, options)
+        fault = "a hang" if seconds > SLOW else _fault(status, answer, options)
         if fault:
             out.faults.append(f"{fault}: {options} {body[:300]!r}")
     return out
