@@ -29,7 +29,7 @@ from stages.features import Features
 from stages.gate import LEAST_ERROR, Constants, Estimate, Gate, KernelMachine, sampling_variance
 from stages.head import Head
 from stages.observation import Observation, Observer
-from stages.reader import hints_of, readings_of
+from stages.readings import hints_of, readings_of
 
 COVERAGE = 0.9
 _SILENT_KEPT = 0.1

@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from pipeline.simulation import FloatArray
 from stages.embedding import READ_FROM, MiniLM
-from stages.reader import HINTS, LINEARS, Batch, Reader, Reading, encoder_weights, read_batch
+from stages.reader import LINEARS, Reader, encoder_weights, read_batch
+from stages.readings import HINTS, Batch, Reading
 
 EPOCHS = 2
 _BATCH = 32

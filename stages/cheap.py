@@ -19,7 +19,8 @@ from stages.explanation import EncodedExplanation
 from stages.features import Features
 from stages.head import Head
 from stages.observation import Observation, Observer
-from stages.reader import Reader, hints_of, log_odds
+from stages.reader import Reader
+from stages.readings import hints_of, log_odds
 from stages.words import Column, Words
 
 HEAD_PATH = Path(__file__).parent / "data" / "head.safetensors"

@@ -16,13 +16,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -31,38 +27,10 @@ from pipeline.errors import ConfigurationError
 from pipeline.simulation import FloatArray
 from stages.embedding import READ_FROM, MiniLM
 from stages.encoding import EncodedText
+from stages.readings import HINTS, Batch, readings_of
 from stages.words import Words
 
 READER_PATH = Path(__file__).parent / "data" / "reader.safetensors"
-
-HINTS = (
-    "target_word",
-    "target_stem",
-    "target_first",
-    "target_any_word",
-    "target_inside",
-    "target_phrase",
-    "example_phrase",
-    "example_word",
-    "example_last",
-    "example_phrase_near",
-    "bigram_here",
-    "affix",
-    "before_1",
-    "before_4",
-    "after_1",
-    "after_4",
-    "head_word",
-    "context_word",
-    "context_near",
-    "excluded",
-    "head_class",
-    "context_class",
-    "context_class_left",
-    "is_before_term",
-    "is_after_term",
-)
-"""Lexical features that the reader is told, since word pieces make exact matches hard to see."""
 
 LINEARS = (
     "attention.self.query",
@@ -75,99 +43,9 @@ LINEARS = (
 _NORMS = ("attention.output.LayerNorm", "output.LayerNorm")
 _MOST_CELLS = 2_000_000  # of a batch's attention matrices, for each of the heads
 _MOST_TEXTS = 64
-_MOST_EXPLAINED = 256  # pieces of an explanation that are read; honest ones have some 30
-_CERTAIN = 0.002  # how far a strength is kept from 0 and 1
 
 Linear = Callable[[str, Tensor], Tensor]
 """Applies the linear map of that name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """One run of a text to be read, its words' hints, and the explanation.
-
-    Attributes
-    ----------
-    explanation, pieces : shape (n_pieces, dim), as in `WordVectors`.
-    owners : shape (n_pieces,), word of each of the run's pieces; -1 for the marks around it.
-    hints : shape (n_words, len(HINTS) + 1), the last one a third of the head's answer as a logit.
-    """
-
-    explanation: npt.NDArray[np.float16]
-    pieces: npt.NDArray[np.float16]
-    owners: npt.NDArray[np.int64]
-    hints: Tensor
-
-    def __len__(self) -> int:
-        return len(self.explanation) + len(self.pieces)
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Readings, padded to one length.
-
-    Attributes
-    ----------
-    states : shape (n_texts, length, dim). of_text : shape (n_texts, length), 1 for the text's
-        pieces, 0 for the explanation's and the padding.
-    padding : shape (n_texts, length), whether a place is empty.
-    hints : shape (n_texts, length, n_hints).
-    row, place : shape (n_words,), where the last piece of each word stands.
-    """
-
-    states: Tensor
-    of_text: Tensor
-    padding: Tensor
-    hints: Tensor
-    row: Tensor
-    place: Tensor
-
-    @classmethod
-    def of(cls, readings: Sequence[Reading]) -> Batch:
-        length = max(map(len, readings))
-        dim, n_hints = readings[0].pieces.shape[1], readings[0].hints.shape[1]
-        states = torch.zeros(len(readings), length, dim)
-        of_text = torch.zeros(len(readings), length, dtype=torch.int64)
-        padding = torch.ones(len(readings), length, dtype=torch.bool)
-        hints = torch.zeros(len(readings), length, n_hints)
-        rows, places = [], []
-        for row, reading in enumerate(readings):
-            start, end = len(reading.explanation), len(reading)
-            states[row, :start] = torch.from_numpy(reading.explanation)
-            states[row, start:end] = torch.from_numpy(reading.pieces)
-            of_text[row, start:end] = 1
-            padding[row, :end] = False
-            (inside,) = np.nonzero(reading.owners >= 0)
-            owners = reading.owners[inside]
-            hints[row, start + inside] = reading.hints[owners]
-            # A word without a piece, beyond what the encoder takes, is read at the text's mark.
-            last = np.zeros(len(reading.hints), dtype=np.int64)
-            last[owners] = inside
-            rows.append(np.full(len(last), row))
-            places.append(start + last)
-        row_of, place_of = (torch.from_numpy(np.concatenate(x)) for x in (rows, places))
-        return cls(states, of_text, padding, hints, row_of, place_of)
-
-
-def readings_of(explanation: EncodedText, text: EncodedText, hints: Tensor) -> list[Reading]:
-    """A text in the runs in which it was encoded: attention over a whole long one would take
-    memory by the square of its length."""
-    told = explanation.vectors.pieces[:_MOST_EXPLAINED]
-    pieces, owners = text.vectors.pieces, text.vectors.owners
-    # Two marks side by side, then a word: one run ends and the next begins.
-    marks = owners < 0
-    cuts = (np.flatnonzero(marks[:-2] & marks[1:-1] & ~marks[2:]) + 1).tolist()
-    words = [0, *(int(owners[cut + 1]) for cut in cuts), len(hints)]
-    bounds = zip(pairwise([0, *cuts, len(pieces)]), pairwise(words), strict=True)
-    return [
-        Reading(
-            told,
-            pieces[start:end],
-            np.where(marks[start:end], -1, owners[start:end] - first),
-            hints[first:last],
-        )
-        for (start, end), (first, last) in bounds
-    ]
 
 
 def read_batch(batch: Batch, own: Mapping[str, Tensor], linear: Linear, layers: int) -> Tensor:
@@ -223,24 +101,6 @@ def encoder_weights(encoder: MiniLM) -> dict[str, Tensor]:
         for name in (*LINEARS, *_NORMS)
         for kind in ("weight", "bias")
     }
-
-
-def hints_of(columns: Mapping[str, Any], first: FloatArray) -> Tensor:
-    """What the reader is told of each word, shape (n_words, len(HINTS) + 1).
-
-    Parameters
-    ----------
-    first : shape (n_words,), the head's answer, 0-1.
-    """
-    told = [np.clip(columns[name], 0.0, 2.0) for name in HINTS]
-    third = log_odds(first) / 3.0  # in the range of the others
-    return torch.from_numpy(np.stack([*told, third], axis=1)).float()
-
-
-def log_odds(strengths: FloatArray) -> FloatArray:
-    """Of strengths 0-1, kept a little away from both ends."""
-    sure = np.clip(strengths, _CERTAIN, 1.0 - _CERTAIN)
-    return np.asarray(np.log(sure / (1.0 - sure)))
 
 
 class Reader:

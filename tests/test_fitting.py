@@ -24,7 +24,7 @@ from benchmarks.fitting import (
 )
 from benchmarks.reading import fit_reader
 from stages.gate import EVIDENCE, evidence
-from stages.reader import hints_of
+from stages.readings import hints_of
 from stages.words import Words
 
 

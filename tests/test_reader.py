@@ -14,17 +14,8 @@ from pipeline.simulation import FloatArray
 from stages.embedding import READ_FROM
 from stages.encoding import EncodedText, TextEncoder
 from stages.features import features
-from stages.reader import (
-    HINTS,
-    READER_PATH,
-    Batch,
-    Reader,
-    _batches,
-    _layer,
-    encoder_weights,
-    hints_of,
-    readings_of,
-)
+from stages.reader import READER_PATH, Reader, _batches, _layer, encoder_weights
+from stages.readings import HINTS, Batch, hints_of, readings_of
 from stages.words import Words
 
 TEXTS = ("the quick brown fox", "proud to announce it", "", "a longer text with many more words in")
