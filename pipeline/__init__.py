@@ -110,7 +110,8 @@ def score_many(
     Parameters
     ----------
     max_batch_llm_tokens, max_batch_cost_usd : what all requests together may take; those that come
-        after the end of it are answered without the LLM, with status "degraded".
+        after the end of it are answered without the LLM, with status "degraded". Where several are
+        under way at once, these need not be the last ones.
     progress : draw a bar on stderr, with rate, cost so far and share decided without an LLM.
     options : the keyword arguments of `score`, for all requests; its budgets are for each request.
     """
