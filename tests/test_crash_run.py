@@ -95,7 +95,7 @@ def asked_once(process: Process, rows: Sequence[dict[str, Any]]) -> bool:
     )
 
 
-@pytest.mark.parametrize("out", ["out.jsonl", "out.jsonl.gz", "out.parquet"])
+@pytest.mark.parametrize("out", ["out.jsonl.gz", "out.parquet"])
 def test_a_killed_run_is_gone_on_with_and_nothing_is_lost_or_repeated(
     fault_server: FaultServer, tmp_path: Path, out: str
 ) -> None:
