@@ -42,7 +42,7 @@ bench-compare: .venv/ready
 bench-parity: .venv/ready
 	$(BIN)/python -m benchmarks.classic_parity
 
-# Needs what `make train` wrote; makes the environment of bench-parity if it is missing.
+# Held-out features, too; makes the environment of bench-parity if it is missing.
 bench-spend: .venv/ready
 	$(BIN)/python -m benchmarks.spend
 
