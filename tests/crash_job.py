@@ -1,11 +1,7 @@
-"""Goes on with a batch job, in a process of its own that tests can kill.
-
-`python crash_job.py ENDPOINT MODEL FOLDER` does what can be done; status 0 once all is.
-"""
+"""Goes on with a batch job, in a process of its own that tests can kill."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -40,6 +36,7 @@ def calls() -> list[tuple[int, ScoreCall]]:
 
 
 def main(endpoint: str, model: str, folder: str) -> int:
+    """Do what can be done; 0 once all is."""
     settings = Settings(
         openai_base_url=endpoint,
         simulator_model=model,
@@ -50,7 +47,3 @@ def main(endpoint: str, model: str, folder: str) -> int:
     setattr(BatchJob, "_scorer", lambda self: nullcontext(Rounds()))  # noqa: B010
     with BatchJob(Path(folder), settings, calls, {}, tell=lambda line: None) as job:
         return 0 if job.go_on(wait=0.01) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))

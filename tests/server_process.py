@@ -1,12 +1,9 @@
-"""`python server.py` in a process of its own, which tests can starve, stop and kill."""
+"""The server in a process of its own, which tests can starve, stop and kill."""
 
 from __future__ import annotations
 
 import ctypes
-import os
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,23 +12,26 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from serving import CLASSIC, ROOT
+from forked import Forked
+from serving import CLASSIC
 
-_CAP_DAC_OVERRIDE = 1
-_PR_CAPBSET_DROP = 24
+import server
+
+_CAP_DAC_OVERRIDE = 1 << 1
+_CAPABILITY_VERSION_3 = 0x20080522
 
 
 @dataclass(frozen=True)
 class ServerProcess:
     """A server that listens; `folder` is all that it writes to, its log included."""
 
-    process: subprocess.Popen[bytes]
+    process: Forked
     url: str
     folder: Path
 
     @property
     def log(self) -> str:
-        return (self.folder / "log").read_text()
+        return self.process.err.read_text()
 
     def post(self, explanation: str, **request: Any) -> httpx2.Response:
         """Ask for a score that an LLM is needed for."""
@@ -56,44 +56,37 @@ class ServerProcess:
 def started(folder: Path, **environment: str) -> Iterator[ServerProcess]:
     """A server that is ready, with these variables set; killed at the end if it still runs."""
     folder.mkdir(exist_ok=True)
-    log = folder / "log"
-    with log.open("wb") as file, spawn(folder, file, **environment) as process:
-        try:
-            yield ServerProcess(process, _listening(log, process), folder)
-        finally:
-            process.kill()
+    process = Forked(_serve, folder=folder, PORT="0", **environment)
+    try:
+        yield ServerProcess(process, _listening(process), folder)
+    finally:
+        process.kill()
 
 
-def spawn(folder: Path, stderr: Any, **environment: str) -> subprocess.Popen[bytes]:
-    """The process, not waited for."""
-    return subprocess.Popen(
-        [sys.executable, ROOT / "server.py"],
-        cwd=folder,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "OMP_WAIT_POLICY": "PASSIVE",
-            "PORT": "0",
-            **environment,
-        },
-        stderr=stderr,
-        preexec_fn=_obey_permissions,
-    )
+def _serve() -> None:
+    _obey_permissions()
+    server.main()
 
 
 def _obey_permissions() -> None:
     """Root reads and writes what it likes, and so would not see a file become read-only."""
-    if os.geteuid() == 0:
-        ctypes.CDLL(None).prctl(_PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE, 0, 0, 0)
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    sets = (ctypes.c_uint32 * 6)()  # Of each half: effective, permitted, inheritable.
+    assert libc.capget(header, sets) == 0
+    sets[0] &= ~_CAP_DAC_OVERRIDE
+    assert libc.capset(header, sets) == 0
 
 
-def _listening(log: Path, process: subprocess.Popen[bytes]) -> str:
+def _listening(process: Forked) -> str:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
-        if found := re.search(r"listening on (\S+)", log.read_text()):
+        if process.err.exists() and (
+            found := re.search(r"listening on (\S+)", process.err.read_text())
+        ):
             return found[1]
         time.sleep(0.1)
-    raise AssertionError(f"the server did not start: {log.read_text()}")
+    raise AssertionError(f"the server did not start: {process.err.read_text()}")
 
 
 def _status(pid: int, name: str) -> int:

@@ -1,7 +1,4 @@
-"""Spends from a shared budget of the day until nothing is left, in a process of its own.
-
-`python spend_batch.py ENDPOINT CACHE TOKENS NAME` prints how many scores were refused.
-"""
+"""Spends from a shared budget of the day until nothing is left, in a process of its own."""
 
 from __future__ import annotations
 
@@ -23,7 +20,8 @@ from stages.rounds import simulate_rounds
 SCORES, THREADS = 24, 4
 
 
-def main(endpoint: str, cache: str, tokens: str, name: str) -> None:
+def main(endpoint: str, cache: str, tokens: int, name: str) -> None:
+    """Print how many scores were refused."""
     settings = Settings(
         openai_base_url=endpoint,
         simulator_model="scripted",
@@ -35,7 +33,7 @@ def main(endpoint: str, cache: str, tokens: str, name: str) -> None:
     )
     simulator = simulator_from(settings)
     assert simulator is not None
-    day = DailyBudget(Path(cache), Limit(tokens=int(tokens)))
+    day = DailyBudget(Path(cache), Limit(tokens=tokens))
 
     def score(number: int) -> bool:
         request = Request(f"numbers of {name}, kind {number}", asked(number % 4).records)
@@ -45,7 +43,3 @@ def main(endpoint: str, cache: str, tokens: str, name: str) -> None:
     with ThreadPoolExecutor(THREADS) as pool:
         sys.stdout.write(f"{sum(pool.map(score, range(SCORES)))}\n")
     simulator.close()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

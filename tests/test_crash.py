@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +14,7 @@ import crash_batch
 import httpx2
 import pytest
 from fault_server import Body, FaultServer, Reply, mark_first_words
+from forked import Forked
 from llm_server import LLMServer
 
 from pipeline.archive import export
@@ -37,11 +36,12 @@ class Batch:
         requests: int = REQUESTS,
     ) -> None:
         self.server = server
+        self.folder = folder
         self.cache = folder / "answers.sqlite"
-        self.arguments = [server.base_url, model, str(self.cache), str(requests)]
+        self.arguments = [server.base_url, model, str(self.cache), requests]
         self.answer = answer
         self.kill_at: int | None = None
-        self.process: subprocess.Popen[str] | None = None
+        self.process: Forked | None = None
         server.otherwise = self._reply
 
     def _reply(self, body: Body) -> Reply:
@@ -53,15 +53,9 @@ class Batch:
     def run(self, kill_at: int | None = None) -> list[Any]:
         """What the process printed before it ended or was killed."""
         self.kill_at = kill_at
-        self.process = subprocess.Popen(
-            [sys.executable, crash_batch.__file__, *self.arguments],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        printed = self.process.communicate(timeout=120)[0]
-        assert self.process.returncode == (-signal.SIGKILL if kill_at else 0)
-        return [json.loads(line) for line in printed.splitlines()]
+        self.process = Forked(crash_batch.main, *self.arguments, folder=self.folder)
+        assert self.process.wait() == (-signal.SIGKILL if kill_at else 0)
+        return [json.loads(line) for line in self.process.out.read_text().splitlines()]
 
     def times_asked(self) -> Counter[str]:
         return Counter(json.dumps(body["messages"]) for body in self.server.requests)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import batch_server
 import crash_job
 import pytest
 from batch_server import BatchServer
+from forked import Forked
 
 from pipeline.archive import export
 
@@ -25,10 +24,7 @@ def provider() -> Iterator[BatchServer]:
 
 def run(provider: BatchServer, folder: Path, kill_at: str = "-") -> int:
     """The process's status; it is killed when it sends a request, which the server then handles."""
-    process = subprocess.Popen(
-        [sys.executable, crash_job.__file__, provider.base_url, provider.model, str(folder)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
+    process = Forked(crash_job.main, provider.base_url, provider.model, str(folder), folder=folder)
 
     def kill(request: str) -> None:
         if request.startswith(kill_at):
@@ -36,7 +32,7 @@ def run(provider: BatchServer, folder: Path, kill_at: str = "-") -> int:
             process.wait()
 
     provider.before = kill
-    return process.wait(timeout=60)
+    return process.wait()
 
 
 def test_a_job_that_is_killed_at_every_step_pays_for_nothing_twice(

@@ -6,8 +6,6 @@ import gzip
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +14,9 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 from fault_server import Body, FaultServer, Reply, mark_first_words
+from forked import Forked
 
+from pipeline import cli
 from pipeline.outputs import waiting_rows
 
 REQUESTS = 12  # More than are read ahead.
@@ -40,8 +40,6 @@ class Process:
             )
         )
         self.environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(sys.path),
             "OPENAI_BASE_URL": server.base_url,
             "SIMULATOR_MODEL": server.model,
             # One after the other, so that the deadly call is one of a known request.
@@ -49,7 +47,7 @@ class Process:
         }
         self.signal = signal.SIGKILL
         self.deadly: int | None = None
-        self.process: subprocess.Popen[str] | None = None
+        self.process: Forked | None = None
         server.otherwise = self._reply
 
     def _reply(self, body: Body) -> Reply:
@@ -62,15 +60,11 @@ class Process:
         """The exit code and the last line on stderr."""
         self.deadly = deadly
         command = ["score", str(self.requests), "--out", str(self.out), "--tolerance", "1e-6"]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.cli", *command, *options],
-            cwd=self.out.parent,
-            env=self.environment,
-            stderr=subprocess.PIPE,
-            text=True,
+        self.process = Forked(
+            cli.main, [*command, *options], folder=self.out.parent, **self.environment
         )
-        shown = self.process.communicate(timeout=300)[1]
-        return self.process.returncode, (shown.splitlines() or [""])[-1]
+        code = self.process.wait()
+        return code, (self.process.err.read_text().splitlines() or [""])[-1]
 
     def rows(self) -> list[dict[str, Any]]:
         """The whole answers that are there, by what other programs read them with."""
