@@ -18,6 +18,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 import pipeline
 from pipeline import draining
+from pipeline.cores import share_cores
 from pipeline.draining import Sockets
 from pipeline.errors import Busy, ConfigurationError, OverBudget, RequestTooLarge, ScorerError
 from pipeline.exposure import check_exposure, check_page, demands_secret
@@ -202,6 +203,7 @@ def serve(settings: Settings | None = None) -> None:
 def main() -> None:
     """`python server.py`: serve with the settings of the environment."""
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    share_cores()
     try:
         serve()
     except (ConfigurationError, OSError) as error:

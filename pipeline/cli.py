@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline import __version__, cli_batch, cli_cache, cli_compare, cli_demo, cli_score
+from pipeline.cores import share_cores
 from pipeline.errors import ScorerError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ``neuron-scorer score request.json --no-llm`` prints the JSON that `POST /score` answers.
     """
     args = _parser().parse_args(argv)
+    share_cores()
     try:
         return args.run(args) or 0
     except (ScorerError, OSError) as error:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -60,10 +61,13 @@ def read_batch(batch: Batch, own: Mapping[str, Tensor], linear: Linear, layers: 
     hidden = batch.states + own["of_text"][batch.of_text]
     hidden = hidden + functional.linear(batch.hints, own["hints"])
     mask = torch.zeros(batch.padding.shape).masked_fill(batch.padding, -1e9)[:, None, None]
-    for layer in range(layers):
-        hidden = _layer(f"{layer}.", hidden, mask, own, linear)
-    words, first = hidden[batch.row, batch.place], hidden[batch.row, 0]
-    hints = batch.hints[batch.row, batch.place]
+    for layer in range(layers - 1):
+        hidden = _layer(f"{layer}.", hidden, hidden, mask, own, linear)
+    # Of the last layer nothing is wanted but the words' answers and the first piece's.
+    rows = torch.arange(len(hidden))[:, None]
+    last = _layer(f"{layers - 1}.", hidden[rows, batch.asked], hidden, mask, own, linear)
+    words, first = last[batch.row, batch.slot], last[batch.row, 0]
+    hints = batch.hints[batch.row, batch.asked[batch.row, batch.slot]]
     seen = torch.cat([words, first, hints], dim=-1)
     inner = functional.gelu(functional.linear(seen, own["inner"], own["inner_bias"]))
     out = functional.linear(inner, own["outer"], own["outer_bias"])[:, 0]
@@ -71,25 +75,39 @@ def read_batch(batch: Batch, own: Mapping[str, Tensor], linear: Linear, layers: 
 
 
 def _layer(
-    prefix: str, hidden: Tensor, mask: Tensor, own: Mapping[str, Tensor], linear: Linear
+    prefix: str,
+    asked: Tensor,
+    hidden: Tensor,
+    mask: Tensor,
+    own: Mapping[str, Tensor],
+    linear: Linear,
 ) -> Tensor:
-    """One layer of BERT; spelt-out attention trains faster on a CPU than the fused one."""
-    n_texts, length, dim = hidden.shape
+    """One layer of BERT.
 
-    def heads(name: str) -> Tensor:
-        out = linear(f"{prefix}attention.self.{name}", hidden)
-        return out.view(n_texts, length, -1, 32).transpose(1, 2)
+    Parameters
+    ----------
+    asked : shape (n_texts, n_asked, dim), the states whose next ones are wanted.
+    hidden : shape (n_texts, length, dim), all that they attend to.
+    """
+    dim = hidden.shape[-1]
+
+    def heads(name: str, of: Tensor) -> Tensor:
+        out = linear(f"{prefix}attention.self.{name}", of)
+        return out.view(*of.shape[:2], -1, 32).transpose(1, 2)
 
     def normed(name: str, x: Tensor) -> Tensor:
         weight, bias = own[f"{prefix}{name}.weight"], own[f"{prefix}{name}.bias"]
         return functional.layer_norm(x, (dim,), weight, bias, 1e-12)
 
-    scores = heads("query") @ heads("key").transpose(-1, -2) / 32**0.5 + mask
-    mixed = (scores.softmax(dim=-1) @ heads("value")).transpose(1, 2).reshape(hidden.shape)
+    query = heads("query", asked)
+    mixed = functional.scaled_dot_product_attention(
+        query, heads("key", hidden), heads("value", hidden), attn_mask=mask.to(query.dtype)
+    )
+    mixed = mixed.transpose(1, 2).flatten(2)
     mixed = linear(f"{prefix}attention.output.dense", mixed)
-    hidden = normed("attention.output.LayerNorm", mixed + hidden)
-    inner = functional.gelu(linear(f"{prefix}intermediate.dense", hidden))
-    return normed("output.LayerNorm", linear(f"{prefix}output.dense", inner) + hidden)
+    asked = normed("attention.output.LayerNorm", mixed + asked)
+    inner = functional.gelu(linear(f"{prefix}intermediate.dense", asked))
+    return normed("output.LayerNorm", linear(f"{prefix}output.dense", inner) + asked)
 
 
 def encoder_weights(encoder: MiniLM) -> dict[str, Tensor]:
@@ -131,18 +149,26 @@ class Reader:
             }
         self._layers = len(encoder.layers.encoder.layer) - READ_FROM
 
-    def read(self, explanation: EncodedText, words: Words, hints: Tensor) -> FloatArray:
-        """Strength of each word, 0-1, shape (n_words,).
+    def read(
+        self,
+        explanation: EncodedText,
+        words: Words,
+        hints: Tensor,
+        wanted: npt.NDArray[np.bool_] | None = None,
+    ) -> FloatArray:
+        """Strength, 0-1, of each word that is wanted; shape (n_words,) if all are.
 
         Parameters
         ----------
         hints : as from `hints_of`.
+        wanted : shape (n_words,); as if the other words were not there.
         """
         parts = torch.split(hints, words.sizes.tolist())
+        asked = [None] * len(parts) if wanted is None else words.split(wanted)
         readings = [
             reading
-            for text, hint in zip(words.texts, parts, strict=True)
-            for reading in readings_of(explanation, text, hint)
+            for text, hint, part in zip(words.texts, parts, asked, strict=True)
+            for reading in readings_of(explanation, text, hint, part)
         ]
         out: list[FloatArray] = [np.zeros(0)] * len(readings)
         with torch.inference_mode(), torch.autocast("cpu", enabled=self._bfloat16):

@@ -67,6 +67,13 @@ class Reading:
     def __len__(self) -> int:
         return len(self.explanation) + len(self.pieces)
 
+    def only(self, wanted: npt.NDArray[np.bool_]) -> Reading:
+        """Some of the words, shape (n_words,), between the same marks."""
+        kept = (self.owners < 0) | wanted[self.owners]
+        renumbered = np.where(self.owners < 0, -1, (np.cumsum(wanted) - 1)[self.owners])
+        hints = self.hints[torch.from_numpy(wanted)]
+        return Reading(self.explanation, self.pieces[kept], renumbered[kept], hints)
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -78,15 +85,17 @@ class Batch:
         pieces, 0 for the explanation's and the padding.
     padding : shape (n_texts, length), whether a place is empty.
     hints : shape (n_texts, length, n_hints).
-    row, place : shape (n_words,), where the last piece of each word stands.
+    asked : shape (n_texts, n_asked), places of the first piece and of each word's last one.
+    row, slot : shape (n_words,), where each word's is in `asked`.
     """
 
     states: Tensor
     of_text: Tensor
     padding: Tensor
     hints: Tensor
+    asked: Tensor
     row: Tensor
-    place: Tensor
+    slot: Tensor
 
     @classmethod
     def of(cls, readings: Sequence[Reading]) -> Batch:
@@ -96,7 +105,9 @@ class Batch:
         of_text = torch.zeros(len(readings), length, dtype=torch.int64)
         padding = torch.ones(len(readings), length, dtype=torch.bool)
         hints = torch.zeros(len(readings), length, n_hints)
-        rows, places = [], []
+        asked = torch.zeros(
+            len(readings), 1 + max(len(reading.hints) for reading in readings), dtype=torch.int64
+        )
         for row, reading in enumerate(readings):
             start, end = len(reading.explanation), len(reading)
             states[row, :start] = torch.from_numpy(reading.explanation)
@@ -109,15 +120,26 @@ class Batch:
             # A word without a piece, beyond what the encoder takes, is read at the text's mark.
             last = np.zeros(len(reading.hints), dtype=np.int64)
             last[owners] = inside
-            rows.append(np.full(len(last), row))
-            places.append(start + last)
-        row_of, place_of = (torch.from_numpy(np.concatenate(x)) for x in (rows, places))
-        return cls(states, of_text, padding, hints, row_of, place_of)
+            asked[row, 1 : 1 + len(last)] = torch.from_numpy(start + last)
+        sizes = torch.tensor([len(reading.hints) for reading in readings])
+        row_of = torch.repeat_interleave(torch.arange(len(readings)), sizes)
+        slot = torch.arange(len(row_of)) - (sizes.cumsum(0) - sizes)[row_of] + 1
+        return cls(states, of_text, padding, hints, asked, row_of, slot)
 
 
-def readings_of(explanation: EncodedText, text: EncodedText, hints: Tensor) -> list[Reading]:
+def readings_of(
+    explanation: EncodedText,
+    text: EncodedText,
+    hints: Tensor,
+    wanted: npt.NDArray[np.bool_] | None = None,
+) -> list[Reading]:
     """A text in the runs in which it was encoded: attention over a whole long one would take
-    memory by the square of its length."""
+    memory by the square of its length.
+
+    Parameters
+    ----------
+    wanted : shape (n_words,), which words are read; the others' pieces are left out.
+    """
     told = explanation.vectors.pieces[:_MOST_EXPLAINED]
     pieces, owners = text.vectors.pieces, text.vectors.owners
     # Two marks side by side, then a word: one run ends and the next begins.
@@ -125,7 +147,7 @@ def readings_of(explanation: EncodedText, text: EncodedText, hints: Tensor) -> l
     cuts = (np.flatnonzero(marks[:-2] & marks[1:-1] & ~marks[2:]) + 1).tolist()
     words = [0, *(int(owners[cut + 1]) for cut in cuts), len(hints)]
     bounds = zip(pairwise([0, *cuts, len(pieces)]), pairwise(words), strict=True)
-    return [
+    runs = [
         Reading(
             told,
             pieces[start:end],
@@ -134,6 +156,10 @@ def readings_of(explanation: EncodedText, text: EncodedText, hints: Tensor) -> l
         )
         for (start, end), (first, last) in bounds
     ]
+    if wanted is None:
+        return runs
+    parts = np.split(wanted, words[1:-1])
+    return [run.only(part) for run, part in zip(runs, parts, strict=True) if part.any()]
 
 
 def hints_of(columns: Mapping[str, Any], first: FloatArray) -> Tensor:

@@ -46,7 +46,7 @@ def test_the_layers_are_the_encoders_own() -> None:
     with torch.inference_mode():
         for layer in range(6 - READ_FROM):
             mask = torch.zeros(1, 1, 1, hidden.shape[1])
-            hidden = _layer(f"{layer}.", hidden, mask, weights, linear)
+            hidden = _layer(f"{layer}.", hidden, hidden, mask, weights, linear)
     last = hidden[0].numpy()[text.vectors.owners >= 0]
     last /= np.linalg.norm(last, axis=1, keepdims=True)
     np.testing.assert_allclose(last, text.vectors.contextual, atol=2e-3)
@@ -89,6 +89,19 @@ def test_a_long_text_is_read_in_the_runs_in_which_it_was_encoded() -> None:
     for reading in readings:
         words = np.arange(len(reading.hints))
         assert reading.owners.tolist() == [-1, *words, -1]
+
+
+def test_only_what_is_wanted_is_read() -> None:
+    (fox,) = encoded("foxes")
+    words = Words(encoded(*TEXTS, " ".join(["a fox ran"] * 150)))
+    wanted = words.position % 7 < 4
+    wanted[: words.sizes[0]] = False
+    every = predictor().reader.read(fox, words, no_hints(words))
+    some = predictor().reader.read(fox, words, no_hints(words), wanted)
+    assert some.shape == (wanted.sum(),)
+    assert np.corrcoef(some, every[wanted])[0, 1] > 0.8
+    all_wanted = predictor().reader.read(fox, words, no_hints(words), words.position >= 0)
+    np.testing.assert_allclose(all_wanted, every, atol=1e-6)
 
 
 def test_words_without_pieces_make_no_run_of_their_own() -> None:
@@ -138,7 +151,8 @@ def test_a_batch_puts_each_word_where_its_last_piece_stands() -> None:
     batch = Batch.of(readings_of(fox, text, torch.ones(2, 3)))
     start = len(fox.vectors.pieces)
     last = np.flatnonzero(text.vectors.owners == 0)[-1]
-    assert batch.place.tolist() == [start + last, start + last + 1]
+    assert batch.asked.tolist() == [[0, start + last, start + last + 1]]
+    assert batch.slot.tolist() == [1, 2]
     assert batch.hints[0, start + 1 : start + last + 2].min() == 1
     assert batch.hints[0, : start + 1].max() == 0
     assert batch.of_text[0].tolist() == [0] * start + [1] * len(text.vectors.pieces)
