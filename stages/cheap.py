@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.records import Request
 from pipeline.simulation import MAX_STRENGTH, FloatArray
@@ -23,8 +22,6 @@ from stages.observation import Observation, Observer
 from stages.reader import Reader
 from stages.readings import hints_of, log_odds
 from stages.words import Column, Words
-
-_NEAR = 12  # words on either side of the one that a further text was chosen for
 
 HEAD_PATH = Path(__file__).parent / "data" / "head.safetensors"
 
@@ -88,44 +85,28 @@ class CheapPredictor:
         return CheapPrediction.of(seen, self._judge(seen.explanation, seen.words, seen.columns))
 
     def predict_elsewhere(
-        self, seen: Observation, texts: Sequence[tuple[str, ...]], at: Sequence[int]
+        self, seen: Observation, texts: Sequence[tuple[str, ...]]
     ) -> tuple[Words, FloatArray]:
         """Predict the same explanation on further texts, judged by the request's own standards.
 
         Parameters
         ----------
         texts : the words of each text, as written.
-        at : for which word of each it was chosen; far from it, the head judges alone.
 
         Returns
         -------
         The texts' words, and shape (n_words,), strength 0-10.
         """
         words, columns = self.observer.observe_elsewhere(seen, texts)
-        near = np.abs(words.position - np.asarray(at)[words.text_of]) <= _NEAR
-        return words, self._judge(seen.explanation, words, columns, near).strengths
+        return words, self._judge(seen.explanation, words, columns).strengths
 
-    def _judge(
-        self,
-        explanation: EncodedExplanation,
-        words: Words,
-        columns: Features,
-        wanted: npt.NDArray[np.bool_] | None = None,
-    ) -> Judgement:
+    def _judge(self, explanation: EncodedExplanation, words: Words, columns: Features) -> Judgement:
         """The two rungs, pooled: on features alike to the training ones the reader is the better
-        judge, on others it doubts too much, and the mean of both log-odds holds on either.
-
-        Parameters
-        ----------
-        wanted : shape (n_words,), what the reader is asked about; all, unless given.
-        """
+        judge, on others it doubts too much, and the mean of both log-odds holds on either."""
         first = np.clip(self.head.predict(columns), 0.0, 1.0)
-        strengths = first.copy()
-        chosen = slice(None) if wanted is None else wanted
-        read = self.reader.read(explanation.read, words, hints_of(columns, first), wanted)
-        odds = (log_odds(first[chosen]) + log_odds(read)) / 2.0
-        strengths[chosen] = 1.0 / (1.0 + np.exp(-odds))
-        return Judgement(MAX_STRENGTH * strengths, MAX_STRENGTH * first)
+        read = self.reader.read(explanation.read, words, hints_of(columns, first))
+        pooled = 1.0 / (1.0 + np.exp(-(log_odds(first) + log_odds(read)) / 2.0))
+        return Judgement(MAX_STRENGTH * pooled, MAX_STRENGTH * first)
 
 
 def _on_tokens(seen: Observation, by_word: FloatArray) -> tuple[FloatArray, ...]:

@@ -145,9 +145,8 @@ def find_contrasts(prediction: CheapPrediction, predictor: CheapPredictor) -> Co
     places = [*looked_up.context, *looked_up.breadth]
     if not places:
         return Contrasts(_NONE, _NONE, 0.0)
-    positions = [position for _, position in places]
-    words, by_word = predictor.predict_elsewhere(seen, looked_up.texts, positions)
-    at = words.starts + np.array(positions)
+    words, by_word = predictor.predict_elsewhere(seen, looked_up.texts)
+    at = words.starts + np.array([position for _, position in places], dtype=int)
     peak_at = np.array([seen.words.starts[record] + word for record, word in looked_up.peaks])
     cut = len(looked_up.context)
     above = np.zeros(0)

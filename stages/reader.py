@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -149,26 +148,18 @@ class Reader:
             }
         self._layers = len(encoder.layers.encoder.layer) - READ_FROM
 
-    def read(
-        self,
-        explanation: EncodedText,
-        words: Words,
-        hints: Tensor,
-        wanted: npt.NDArray[np.bool_] | None = None,
-    ) -> FloatArray:
-        """Strength, 0-1, of each word that is wanted; shape (n_words,) if all are.
+    def read(self, explanation: EncodedText, words: Words, hints: Tensor) -> FloatArray:
+        """Strength of each word, 0-1, shape (n_words,).
 
         Parameters
         ----------
         hints : as from `hints_of`.
-        wanted : shape (n_words,); as if the other words were not there.
         """
         parts = torch.split(hints, words.sizes.tolist())
-        asked = [None] * len(parts) if wanted is None else words.split(wanted)
         readings = [
             reading
-            for text, hint, part in zip(words.texts, parts, asked, strict=True)
-            for reading in readings_of(explanation, text, hint, part)
+            for text, hint in zip(words.texts, parts, strict=True)
+            for reading in readings_of(explanation, text, hint)
         ]
         out: list[FloatArray] = [np.zeros(0)] * len(readings)
         with torch.inference_mode(), torch.autocast("cpu", enabled=self._bfloat16):

@@ -67,13 +67,6 @@ class Reading:
     def __len__(self) -> int:
         return len(self.explanation) + len(self.pieces)
 
-    def only(self, wanted: npt.NDArray[np.bool_]) -> Reading:
-        """Some of the words, shape (n_words,), between the same marks."""
-        kept = (self.owners < 0) | wanted[self.owners]
-        renumbered = np.where(self.owners < 0, -1, (np.cumsum(wanted) - 1)[self.owners])
-        hints = self.hints[torch.from_numpy(wanted)]
-        return Reading(self.explanation, self.pieces[kept], renumbered[kept], hints)
-
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -127,19 +120,9 @@ class Batch:
         return cls(states, of_text, padding, hints, asked, row_of, slot)
 
 
-def readings_of(
-    explanation: EncodedText,
-    text: EncodedText,
-    hints: Tensor,
-    wanted: npt.NDArray[np.bool_] | None = None,
-) -> list[Reading]:
+def readings_of(explanation: EncodedText, text: EncodedText, hints: Tensor) -> list[Reading]:
     """A text in the runs in which it was encoded: attention over a whole long one would take
-    memory by the square of its length.
-
-    Parameters
-    ----------
-    wanted : shape (n_words,), which words are read; the others' pieces are left out.
-    """
+    memory by the square of its length."""
     told = explanation.vectors.pieces[:_MOST_EXPLAINED]
     pieces, owners = text.vectors.pieces, text.vectors.owners
     # Two marks side by side, then a word: one run ends and the next begins.
@@ -147,7 +130,7 @@ def readings_of(
     cuts = (np.flatnonzero(marks[:-2] & marks[1:-1] & ~marks[2:]) + 1).tolist()
     words = [0, *(int(owners[cut + 1]) for cut in cuts), len(hints)]
     bounds = zip(pairwise([0, *cuts, len(pieces)]), pairwise(words), strict=True)
-    runs = [
+    return [
         Reading(
             told,
             pieces[start:end],
@@ -156,10 +139,6 @@ def readings_of(
         )
         for (start, end), (first, last) in bounds
     ]
-    if wanted is None:
-        return runs
-    parts = np.split(wanted, words[1:-1])
-    return [run.only(part) for run, part in zip(runs, parts, strict=True) if part.any()]
 
 
 def hints_of(columns: Mapping[str, Any], first: FloatArray) -> Tensor:

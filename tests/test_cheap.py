@@ -107,7 +107,7 @@ def test_other_texts_are_judged_like_the_request() -> None:
     asked = request("the word 'fox'", *STORY)
     prediction = predictor().predict(asked)
     texts = [asked.texts[2].words, ("no", "match", "here")]
-    words, by_word = predictor().predict_elsewhere(prediction.seen, texts, [0, 1])
+    words, by_word = predictor().predict_elsewhere(prediction.seen, texts)
     own, other = words.split(by_word)
     assert own == pytest.approx(prediction.strengths[2], abs=0.05)
     assert other.max() < 1

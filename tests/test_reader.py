@@ -91,19 +91,6 @@ def test_a_long_text_is_read_in_the_runs_in_which_it_was_encoded() -> None:
         assert reading.owners.tolist() == [-1, *words, -1]
 
 
-def test_only_what_is_wanted_is_read() -> None:
-    (fox,) = encoded("foxes")
-    words = Words(encoded(*TEXTS, " ".join(["a fox ran"] * 150)))
-    wanted = words.position % 7 < 4
-    wanted[: words.sizes[0]] = False
-    every = predictor().reader.read(fox, words, no_hints(words))
-    some = predictor().reader.read(fox, words, no_hints(words), wanted)
-    assert some.shape == (wanted.sum(),)
-    assert np.corrcoef(some, every[wanted])[0, 1] > 0.8
-    all_wanted = predictor().reader.read(fox, words, no_hints(words), words.position >= 0)
-    np.testing.assert_allclose(all_wanted, every, atol=1e-6)
-
-
 def test_words_without_pieces_make_no_run_of_their_own() -> None:
     for words in ("\ufffd", "\ufffd a \ufffd", " ".join(["\ufffd"] * 600)):
         fox, text = encoded("fox", words)
