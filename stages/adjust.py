@@ -6,14 +6,16 @@ context : the explanation would also fire where a peak word stands in other cont
     peaks' contexts are no more alike than chance, the neuron cares for the word alone and nothing
     is taken off.
 breadth : it would also fire on words that it names and that never fire.
-listing : it names more peak words one by one than a description would. Such a list is read off the
-    records, and the credit for the words too many is taken back.
+listing : it names more peak words one by one than a description would, which says what the peaks
+    have in common. Such a list is read off the records, and the credit for the words too many is
+    taken back.
 
 For context and breadth, the texts of `stages.contrast` join the correlation with a true value of 0.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -56,7 +58,7 @@ def adjust_for_context(
     left = max(raw, 0.0)
     after_context = left * _kept(with_context, plain)
     after_breadth = after_context * _kept(with_both, min(with_context, plain))
-    after_listing = _for_listing(after_breadth, request)
+    after_listing = after_breadth * _kept_of_list(request)
     return Adjustment(
         taken_off=left - after_listing,
         for_context=left - after_context,
@@ -108,21 +110,33 @@ def _kept(after: float, before: float) -> float:
     return float(np.clip(after / before, 0.0, 1.0)) if before > 0 else 1.0
 
 
-def _for_listing(score: float, request: Request) -> float:
-    """The score, less the credit for peak words too many.
+def _kept_of_list(request: Request) -> float:
+    """The share that is left of a score after the credit for peak words too many.
 
-    Squared, since a list that fits has a higher correlation than most descriptions: by the plain
-    share of words a quarter of such lists would still outrank them.
+    A description may name one more than there are kinds of peaks. Beyond `_FREE_WORDS` each counts
+    twice, since a list that fits has a higher correlation than most descriptions.
     """
-    _, listed = _listed(request)
-    return score * min(1.0, _FREE_WORDS / max(len(listed), 1)) ** 2
+    peaks, listed = _listed(request)
+    named = max(len(listed), 1)
+    free = min(_FREE_WORDS, _kinds(peaks) + 1.0)
+    return min(1.0, free / named) * min(1.0, _FREE_WORDS / named)
 
 
-def _listed(request: Request) -> tuple[int, set[str]]:
-    """How many peaks there are, and the stems of those peak words that the explanation names."""
-    peaks = peaks_of(request)
-    words = {stem(normalise(request.texts[record].words[word])) for record, word in peaks}
-    return len(peaks), words & {stem(word) for word in words_of(request.explanation)}
+def _listed(request: Request) -> tuple[Counter[str], set[str]]:
+    """The stems of the peak words, and which of them the explanation names."""
+    peaks = Counter(
+        stem(normalise(request.texts[record].words[word])) for record, word in peaks_of(request)
+    )
+    return peaks, peaks.keys() & {stem(word) for word in words_of(request.explanation)}
+
+
+def _kinds(peaks: Counter[str]) -> float:
+    """How many different peak words there are, rare ones counted for less.
+
+    The exponential of the entropy: Hill 1973, "Diversity and Evenness".
+    """
+    shares = np.array(list(peaks.values())) / max(peaks.total(), 1)
+    return float(np.exp(-shares @ np.log(shares)))
 
 
 def _reason(match: float, context: Contrast, breadth: Contrast, request: Request) -> str:
@@ -140,9 +154,11 @@ def _reason(match: float, context: Contrast, breadth: Contrast, request: Request
             f"it is expected to fire at {breadth.elsewhere:.0%} strength on {_names(breadth)}, "
             "which it names and which fire in no record"
         )
-    peaks, listed = _listed(request)
-    if len(listed) > _FREE_WORDS:
-        parts.append(f"it names {len(listed)} words on which {peaks} records peak, one by one")
+    if _kept_of_list(request) < 1.0:
+        peaks, listed = _listed(request)
+        parts.append(
+            f"it names {len(listed)} words on which {peaks.total()} records peak, one by one"
+        )
     return "; ".join(parts)
 
 

@@ -164,6 +164,12 @@ def test_naming_the_peak_words_one_by_one_costs() -> None:
     assert adjust(request("'king', 'fox', 'ship'", *LISTED), raw=0.6).for_listing == 0.0
 
 
+def test_naming_words_that_peak_hardly_ever_costs() -> None:
+    texts = [f"{n} king*9 here" for n in range(9)] + ["one fox*9 here", "one ship*9 here"]
+    assert adjust(request("'king', 'fox'", *texts), raw=0.6).for_listing == 0.0
+    assert adjust(request("'king', 'fox', 'ship'", *texts), raw=0.6).for_listing > 0.02
+
+
 def test_a_list_costs_the_more_the_longer_it_is_however_well_it_fits() -> None:
     texts = [text.replace("here", f"{n}") for n in range(3) for text in LISTED]
     words = [f"'{text.split()[1].split('*')[0]}'" for text in LISTED]
