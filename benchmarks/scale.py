@@ -32,6 +32,7 @@ SERVER = Path(__file__).parent.parent / "server.py"
 TEXTS = 20
 NEURONS = 32
 MINUTES = 5.0
+JSON = {"Content-Type": "application/json"}
 CLIENTS, CALLS = 32, 5
 MOST_SMALL = 100_000
 
@@ -158,7 +159,7 @@ def clients() -> list[str]:
 
             def call(number: int) -> None:
                 start = time.perf_counter()
-                response = client.post("/score", content=bodies[number % len(bodies)])
+                response = client.post("/score", content=bodies[number % len(bodies)], headers=JSON)
                 took.append(time.perf_counter() - start)
                 if response.status_code != 200:
                     errors.append(response.text[:80])
