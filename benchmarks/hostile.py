@@ -20,7 +20,7 @@ from benchmarks.dataset import FOLDS, Case, load
 from benchmarks.folds import FoldModels, fold_models
 from pipeline.errors import InvalidRequest
 from pipeline.records import Limits, Request
-from stages.embedding import MiniLM
+from stages.embedding import MiniLM, native_bfloat16
 from stages.encoding import TextEncoder
 from stages.lexical import normalise
 from stages.observation import Observer
@@ -62,7 +62,7 @@ def hostile() -> list[Hostile]:
 
 def gains(features_per_fold: int, ways: Sequence[Hostile] | None = None) -> list[Gain]:
     """Try every way on some held-out features of each fold, drawn with a fixed seed."""
-    minilm = MiniLM()
+    minilm = MiniLM(bfloat16=native_bfloat16())
     observer = Observer(TextEncoder(minilm, most_words=2_000_000))
     cases: dict[str, dict[str, Case]] = {}
     for case in load():
