@@ -76,7 +76,7 @@ lock:
 audit:
 	pip-audit --require-hashes --disable-pip -r requirements.txt
 
-# Faults, load and hostile input, of which the tests run a short version; most of an hour.
+# Faults, load and hostile input, of which the tests run a short version; half an hour.
 bench-trust: .venv/ready
 	$(BIN)/python -m benchmarks.trust
 
