@@ -71,7 +71,7 @@ def _speed(workers: int) -> Speed:
     for _ in islice(results, TIMED):
         pass
     rate = TIMED / (time.perf_counter() - start)
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     return Speed(workers, rate, os.getloadavg()[0])
 
 

@@ -137,7 +137,7 @@ def memory() -> list[str]:
                 seen.append((count, _resident()))
             if time.monotonic() > ends:
                 break
-        results.close()  # type: ignore[attr-defined]
+        results.close()
     shown = [seen[round(share * (len(seen) - 1))] for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
     return ["| requests | MB |", "|---|---|", *(f"| {n:,} | {mb:.0f} |" for n, mb in shown)]
 

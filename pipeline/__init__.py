@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -99,7 +99,7 @@ def score_many(
     max_batch_cost_usd: float | None = None,
     progress: bool = False,
     **options: Any,
-) -> Iterator[ScoreResult]:
+) -> Generator[ScoreResult, None, None]:
     """Score requests in order, each ``{"explanation": ..., "activations": ...}``.
 
     A few are read ahead of their results and embedded together; while the LLM of the settings

@@ -7,7 +7,7 @@ way at once, and in which order their results are given.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -56,7 +56,7 @@ def score_many(
     max_batch_llm_tokens: int | None = None,
     max_batch_cost_usd: float | None = None,
     **options: Any,
-) -> Iterator[ScoreResult]:
+) -> Generator[ScoreResult, None, None]:
     """Score requests on a cluster and give the results in order, as `pipeline.score_many` does.
 
     Memory stays flat: no more requests are read than can be worked on.
@@ -90,7 +90,7 @@ def answer(
     settings: Settings,
     cluster: Cluster | None = None,
     limit: Limit | None = None,
-) -> Iterator[ScoreResult]:
+) -> Generator[ScoreResult, None, None]:
     """Answer calls in their order; `limit` is what all of them together may take."""
     cluster = cluster or Cluster()
     with _connected(cluster) as ray, _slots(ray, settings, cluster, limit or Limit()) as slots:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Generator, Iterable, Iterator, Sequence, Sized
 from typing import Any, Literal, Self, Unpack
 
 from pipeline.batch import asked, batch_budget, in_order, naming, parsed, prepared
@@ -107,7 +107,7 @@ class Scorer:
         max_batch_cost_usd: float | None = None,
         progress: bool = False,
         **options: Unpack[ScoreOptions],
-    ) -> Iterator[ScoreResult]:
+    ) -> Generator[ScoreResult, None, None]:
         """Score requests in order; `pipeline.score_many` documents it."""
         budgets = [batch_budget(max_batch_llm_tokens, max_batch_cost_usd)]
         options["budgets"] = [*options.get("budgets", ()), *budgets]

@@ -63,5 +63,6 @@ def _run(
     for stream, name in ((sys.stdout, "out"), (sys.stderr, "err")):
         with Path(name).open("wb") as file:
             os.dup2(file.fileno(), stream.fileno())
+    # Where the tests themselves were started in the background, it is ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(run(*arguments))

@@ -52,7 +52,7 @@ def test_an_endless_source_is_read_only_a_little_ahead() -> None:
     assert len(read) <= 100 + 2 + 2 * AHEAD
     assert windows[0] == list(range(AHEAD))
     before = threading.active_count()
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     assert threading.active_count() == before - 2
 
 

@@ -431,10 +431,11 @@ def test_a_real_model_is_asked_and_counted(llm_server: LLMServer) -> None:
 
 
 def test_weak_answers_become_values_or_reasons(llm_server: LLMServer) -> None:
-    with simulator(llm_server, llm_texts_per_request=2) as made:
-        simulation = made.simulate("verbs of motion, weaker on other verbs", PROSE[:2])
-    assert len(simulation.values) == 2
-    for index, (tokens, values) in enumerate(zip(PROSE, simulation.values, strict=False)):
+    texts = PROSE[:2]
+    with simulator(llm_server, llm_texts_per_request=1) as made:
+        simulation = made.simulate("verbs of motion, weaker on other verbs", texts)
+    assert len(simulation.values) == len(texts)
+    for index, (tokens, values) in enumerate(zip(texts, simulation.values, strict=True)):
         if values is None:
             assert simulation.failures[index]
         else:
