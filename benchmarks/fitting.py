@@ -208,7 +208,7 @@ def fit_gate(data: GateData, seed: int) -> Gate:
         Estimate(float(score), float(error))
         for score, error in zip(estimates[recorded], errors[recorded], strict=True)
     ]
-    constants = _constants(data, priors, quantile((missed / errors)[recorded]), seed)
+    constants = _constants(data, priors, (missed / errors)[recorded], seed)
     return Gate(**machines, constants=constants)
 
 
@@ -219,11 +219,20 @@ def quantile(ratios: FloatArray) -> float:
 
 
 def _constants(
-    data: GateData, priors: Sequence[Estimate], cheap_quantile: float, seed: int
+    data: GateData, priors: Sequence[Estimate], cheap_ratios: FloatArray, seed: int
 ) -> Constants:
     """Measure what one record tells, then how wrong combined estimates are."""
     rng = np.random.default_rng(seed)
-    constants = Constants(0.0, 0.0, 0.5, 4.0, cheap_quantile, 1.0)
+    constants = Constants(
+        sampling=0.0,
+        sampling_share=0.0,
+        power=0.5,
+        power_records=4.0,
+        cheap_quantile=quantile(cheap_ratios),
+        partial_quantile=1.0,
+        cheap_mean=float(cheap_ratios.mean()),
+        partial_mean=1.0,
+    )
     variances, draws = [], []
     for sample, prediction, prior in zip(data.samples, data.predictions, priors, strict=True):
         n = len(sample.simulated)
@@ -245,7 +254,11 @@ def _constants(
     for found, score, prior, m, n in draws:
         combined = prior.updated(found, sampling_variance(constants, prior, m, n))
         ratios.append(abs(combined.score - score) / combined.error)
-    return replace(constants, partial_quantile=quantile(np.array(ratios)))
+    return replace(
+        constants,
+        partial_quantile=quantile(np.array(ratios)),
+        partial_mean=float(np.mean(ratios)),
+    )
 
 
 def _search(inputs: FloatArray, target: FloatArray, groups: npt.NDArray[np.int64]) -> Pipeline:

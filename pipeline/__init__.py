@@ -63,7 +63,8 @@ def score(
     simulator : None: never an LLM; "auto": the endpoint of the settings, none if no key or base
         URL is set; "quote", "echo" or "logprobs": that endpoint, asked in this way; or any object
         with `Simulator`'s method.
-    tolerance : half-width of the 90 % interval that counts as certain, in (0, 1].
+    tolerance : expected absolute error of `raw_score` against the full simulation's score that will
+        do, in (0, 1]. The LLM is asked about as many texts as it takes to get there.
     max_llm_tokens, max_cost_usd : what this score may take at most, in tokens and in USD. Where it
         is reached, the result is the best estimate so far and its status "degraded". A limit in USD
         needs a price: where the model's is not known, nothing is asked.

@@ -51,7 +51,7 @@ def add_input(command: argparse.ArgumentParser) -> None:
 
 def add_score_options(command: argparse.ArgumentParser) -> None:
     """Give a command the options of a score, which win over those of a request."""
-    command.add_argument("--tolerance", type=float, help="half-width of the interval that will do")
+    command.add_argument("--tolerance", type=float, help="expected error of the score that will do")
     command.add_argument("--max-llm-tokens", type=int, metavar="N", help="budget of each score")
     command.add_argument("--max-cost-usd", type=float, metavar="USD", help="budget of each score")
     command.add_argument(

@@ -31,7 +31,7 @@ class ScoreCall:
     Attributes
     ----------
     explanation, activations : as sent; None where missing.
-    tolerance : half-width of the 90 % interval that counts as certain, in (0, 1].
+    tolerance : expected absolute error of the raw score that will do, in (0, 1].
     max_llm_tokens, max_cost_usd : budgets of this score, ≥ 0; None: no limit.
     on_budget : "refuse" or "degrade" when the day's budget is gone; None: as the settings have it.
     adjust : take off what the explanation's disregard of the context earns it.

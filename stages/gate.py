@@ -76,7 +76,9 @@ class Constants:
         sure, records differ less.
     power : weight of the cheap predictions before any agreement is measured.
     power_records : how many simulated records that prior weight counts for.
-    cheap_quantile, partial_quantile : conformal 90 % quantiles of |error| / predicted error.
+    cheap_quantile, partial_quantile : conformal 90 % quantiles of |error| / predicted error, with
+        no record simulated and with some.
+    cheap_mean, partial_mean : means of the same.
     """
 
     sampling: float
@@ -85,6 +87,8 @@ class Constants:
     power_records: float
     cheap_quantile: float
     partial_quantile: float
+    cheap_mean: float
+    partial_mean: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,19 +139,28 @@ class Gate:
 
     def half_width(self, prior: Estimate, simulated: int, records: int) -> float:
         """Half-width of the 90 % interval once `simulated` of the records are simulated."""
+        quantile = self.constants.partial_quantile if simulated else self.constants.cheap_quantile
+        return quantile * self._predicted_error(prior, simulated, records)
+
+    def expected_error(self, prior: Estimate, simulated: int, records: int) -> float:
+        """Mean absolute error of the score once `simulated` of the records are simulated."""
+        mean = self.constants.partial_mean if simulated else self.constants.cheap_mean
+        return mean * self._predicted_error(prior, simulated, records)
+
+    def _predicted_error(self, prior: Estimate, simulated: int, records: int) -> float:
         if simulated == records:
             return 0.0
         if simulated == 0:
-            return self.constants.cheap_quantile * prior.error
+            return prior.error
         variance = sampling_variance(self.constants, prior, simulated, records)
-        return self.constants.partial_quantile * prior.updated(prior.score, variance).error
+        return prior.updated(prior.score, variance).error
 
     def needed(self, prior: Estimate, simulated: int, records: int, tolerance: float) -> int:
-        """How many records must be simulated in all for the interval to get within `tolerance`."""
+        """How many records must be simulated in all for an expected error within `tolerance`."""
         return next(
             count
             for count in range(simulated, records + 1)
-            if self.half_width(prior, count, records) <= tolerance
+            if self.expected_error(prior, count, records) <= tolerance
         )
 
     def interval(

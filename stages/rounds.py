@@ -51,11 +51,11 @@ def simulate_rounds(
     tolerance: float,
     budgets: Sequence[Budget] | None = None,
 ) -> Simulated:
-    """Simulate records, in a random but repeatable order, until the interval is tight enough.
+    """Simulate records, in a random but repeatable order, until the score is sure enough.
 
     Parameters
     ----------
-    tolerance : half-width of the 90 % interval that is tight enough.
+    tolerance : expected absolute error of the score that is small enough.
     budgets : what may be spent, each of which is kept; None: no limit.
     """
     values: dict[int, FloatArray] = {}

@@ -110,5 +110,7 @@ PLAIN_GATE = Gate(
         power_records=4.0,
         cheap_quantile=2.0,
         partial_quantile=1.5,
+        cheap_mean=1.0,
+        partial_mean=0.75,
     ),
 )

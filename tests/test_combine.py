@@ -21,6 +21,8 @@ CONSTANTS = Constants(
     power_records=4.0,
     cheap_quantile=2.0,
     partial_quantile=1.5,
+    cheap_mean=1.0,
+    partial_mean=0.75,
 )
 TRUSTING = replace(CONSTANTS, power=1.0)
 UNSURE = Estimate(0.0, 1e6)

@@ -135,6 +135,9 @@ def test_a_gate_is_fitted_from_few_samples(samples: list[Sample]) -> None:
         for prior, score in zip(gate.estimates(data.inputs), data.scores, strict=True)
     ]
     assert np.mean(covered) >= 0.7
+    constants = gate.constants
+    assert 0.0 < constants.cheap_mean < constants.cheap_quantile
+    assert 0.0 < constants.partial_mean < constants.partial_quantile
 
 
 def test_the_conformal_quantile_counts_the_case_to_come() -> None:

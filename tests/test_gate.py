@@ -93,6 +93,14 @@ def test_a_simulated_sample_narrows_what_the_prediction_leaves_open() -> None:
     assert PLAIN_GATE.half_width(Estimate(0.5, 0.1), 5, 20) == pytest.approx(expected)
 
 
+def test_the_expected_error_is_a_share_of_the_interval() -> None:
+    prior = Estimate(0.5, 0.1)
+    for simulated, share in ((0, 1.0 / 2.0), (1, 0.75 / 1.5), (19, 0.75 / 1.5)):
+        half_width = PLAIN_GATE.half_width(prior, simulated, 20)
+        assert PLAIN_GATE.expected_error(prior, simulated, 20) == pytest.approx(share * half_width)
+    assert PLAIN_GATE.expected_error(prior, 20, 20) == 0.0
+
+
 @pytest.mark.parametrize("of", [lambda: PLAIN_GATE, gate])
 @given(prior=priors, records=st.integers(1, 60))
 def test_the_interval_shrinks_with_every_record_and_closes_with_the_last(
@@ -119,7 +127,7 @@ def test_records_tell_more_where_the_estimate_is_sure() -> None:
 
 
 @given(priors, st.integers(1, 60), st.data())
-def test_as_many_records_are_needed_as_bring_the_interval_within_tolerance(
+def test_as_many_records_are_needed_as_bring_the_expected_error_within_tolerance(
     prior: Estimate, records: int, data: st.DataObject
 ) -> None:
     done = data.draw(st.integers(0, records))
@@ -127,9 +135,9 @@ def test_as_many_records_are_needed_as_bring_the_interval_within_tolerance(
     needed = [PLAIN_GATE.needed(prior, done, records, tolerance) for tolerance in tolerances]
     assert needed == sorted(needed, reverse=True)
     for count, tolerance in zip(needed, tolerances, strict=True):
-        assert PLAIN_GATE.half_width(prior, count, records) <= tolerance
-        wider = [PLAIN_GATE.half_width(prior, fewer, records) for fewer in range(done, count)]
-        assert all(width > tolerance for width in wider)
+        assert PLAIN_GATE.expected_error(prior, count, records) <= tolerance
+        worse = [PLAIN_GATE.expected_error(prior, fewer, records) for fewer in range(done, count)]
+        assert all(error > tolerance for error in worse)
 
 
 def test_a_sure_request_needs_no_simulation_and_an_impossible_tolerance_all() -> None:

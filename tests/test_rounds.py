@@ -78,17 +78,13 @@ def simulate(
     return simulate_rounds(request or asked(), PLAIN_GATE, prior, simulator, tolerance, budgets)
 
 
-def width(done: Simulated, prior: Estimate = UNSURE) -> float:
-    return PLAIN_GATE.half_width(prior, len(done.values), RECORDS)
-
-
 @pytest.mark.parametrize("tolerance", [0.25, 0.1, 0.05, 1e-6])
-def test_it_stops_as_soon_as_the_interval_is_within_tolerance(tolerance: float) -> None:
+def test_it_stops_as_soon_as_the_expected_error_is_within_tolerance(tolerance: float) -> None:
     echo = Echo()
     done = simulate(echo, tolerance)
     assert done.trouble is None
-    assert width(done) <= tolerance
-    assert PLAIN_GATE.half_width(UNSURE, len(done.values) - 1, RECORDS) > tolerance
+    assert PLAIN_GATE.expected_error(UNSURE, len(done.values), RECORDS) <= tolerance
+    assert PLAIN_GATE.expected_error(UNSURE, len(done.values) - 1, RECORDS) > tolerance
     assert len(echo.batches) == 1
     assert done.usage == Usage(prompt_tokens=100 * len(done.values), calls=1)
 
@@ -185,7 +181,7 @@ def test_another_record_takes_the_place_of_a_failed_one() -> None:
     done = simulate(echo, 0.1)
     assert [len(batch) for batch in echo.batches] == [len(first.batches[0]), 1]
     assert done.trouble is None
-    assert width(done) <= 0.1
+    assert PLAIN_GATE.expected_error(UNSURE, len(done.values), RECORDS) <= 0.1
 
 
 @pytest.mark.parametrize("surplus", [-1, 1])
@@ -210,7 +206,7 @@ def test_an_error_keeps_what_came_before_and_what_it_took() -> None:
             raise SimulatorError("the endpoint went away", Usage(prompt_tokens=7, calls=1))
         return [None, *marks(texts)[1:]]
 
-    done = simulate(Echo(answer), 0.1)
+    done = simulate(Echo(answer), 0.05)
     assert len(done.values) > 1
     assert done.trouble == "the LLM failed: the endpoint went away"
     assert done.usage.calls == 2

@@ -160,7 +160,7 @@ def test_a_simulator_that_knows_the_neuron_gives_a_full_score_of_1() -> None:
 def test_some_records_are_simulated_where_that_is_enough() -> None:
     prior = gate().estimate(predictor().predict(Request.parse(FITS, NEURON.activations)))
     oracle = Oracle()
-    result = score(simulator=oracle, tolerance=gate().half_width(prior, 7, 20) + 1e-6)
+    result = score(simulator=oracle, tolerance=gate().expected_error(prior, 7, 20) + 1e-6)
     assert (result.route, result.status) == ("partial", "ok")
     assert result.usage.prompt_tokens == 7 * 50
     known = [values.tolist() for values in oracle.known.values()]
