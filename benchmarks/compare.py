@@ -35,7 +35,7 @@ from stages.rounds import Simulated, simulate_rounds
 SEED = 0
 EVERY = 2
 RESULTS = Path(__file__).parent / "results" / "compare.md"
-ROUTES = {"no LLM": None, "tolerance 0.15": 0.15, "full simulation": 1e-6}
+ROUTES = {"no LLM": None, "tolerance 0.05": 0.05, "full simulation": 1e-6}
 """How the LLM is asked → the tolerance."""
 
 Chosen = npt.NDArray[np.int64]

@@ -39,7 +39,7 @@ SEED = 0
 RESULTS = Path(__file__).parent / "results"
 PLOT = Path(__file__).parent.parent / "docs" / "img" / "spend.png"
 MODEL = "gpt-4o-mini"
-TOLERANCES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
+TOLERANCES = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2)
 SUBSETS = (1, 2, 3, 5, 8, 10, 15)
 CLASSIC_CASES = 40
 

@@ -64,14 +64,11 @@ class TokenizedText:
         out = np.full(len(self.spans), -1, dtype=np.int64)
         if not len(self.word_spans):
             return out
-        by_char = np.full(len(self.text) + 1, -1, dtype=np.int64)
-        for index, (start, end) in enumerate(self.word_spans):
-            by_char[start:end] = index
-        for token, (start, end) in enumerate(self.spans):
-            inside = by_char[start:end]
-            inside = inside[inside >= 0]
-            if len(inside):
-                out[token] = inside[-1]
+        starts, ends = self.spans.T
+        # The last word that begins before the token's end is the only one that may reach into it.
+        last = np.searchsorted(self.word_spans[:, 0], ends, side="left") - 1
+        inside = (last >= 0) & (self.word_spans[last, 1] > starts) & (ends > starts)
+        out[inside] = last[inside]
         return out
 
     @cached_property
@@ -119,12 +116,14 @@ def _assemble(pieces: list[bytes]) -> TokenizedText:
     return TokenizedText(text, spans)
 
 
-def _decode_bytes(data: bytes) -> tuple[str, list[int]]:
+def _decode_bytes(data: bytes) -> tuple[str, Sequence[int]]:
     """UTF-8 with U+FFFD for each broken byte run, and the character index of every byte."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         return _decode_broken_bytes(data)
+    if len(text) == len(data):
+        return text, range(len(data))
     return text, [i for i, char in enumerate(text) for _ in range(len(char.encode("utf-8")))]
 
 

@@ -21,13 +21,14 @@ class Background:
 
     Attributes
     ----------
-    words : the words of each text, as written.
+    words : the words of each text, as written. index : which text has these words.
     places : normalised word → (text, position) of each occurrence.
     total : words in all texts.
     """
 
     texts: tuple[str, ...]
     words: tuple[tuple[str, ...], ...]
+    index: dict[tuple[str, ...], int]
     places: dict[str, list[tuple[int, int]]]
     total: int
 
@@ -48,4 +49,5 @@ def background() -> Background:
     for text, text_words in enumerate(words):
         for position, word in enumerate(text_words):
             places[normalise(word)].append((text, position))
-    return Background(texts, words, dict(places), sum(map(len, words)))
+    index = {text_words: text for text, text_words in enumerate(words)}
+    return Background(texts, words, index, dict(places), sum(map(len, words)))

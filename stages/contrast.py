@@ -23,15 +23,18 @@ import numpy.typing as npt
 
 from pipeline.records import Request
 from pipeline.simulation import MAX_STRENGTH, FloatArray
+from pipeline.text import IntArray
 from stages.background import background
 from stages.cheap import CheapPrediction, CheapPredictor
 from stages.embedding import Float32Array
 from stages.explanation import words_in
 from stages.lexical import Explanation, normalise, parse, stem, word_lists
+from stages.words import Words
 
 _REACH = 2  # words on either side that count as the context
 _NEIGHBOURS = 3  # contexts that a context is compared with
 _CONTEXT_TEXTS = 24
+_CONTEXTS_JUDGED = 12
 _BREADTH_TEXTS = 12
 _PEAK_WORDS = 4
 _NAMED_WORDS = 12
@@ -105,8 +108,7 @@ class Places:
     @property
     def texts(self) -> list[tuple[str, ...]]:
         """The words of each text."""
-        corpus = background()
-        return [corpus.words[text] for text, _ in [*self.context, *self.breadth]]
+        return _texts([*self.context, *self.breadth])
 
 
 @lru_cache(maxsize=64)
@@ -114,7 +116,8 @@ def places_of(request: Request) -> Places:
     """Look peak words and named words up in the background."""
     peaks = peaks_of(request)
     words = Counter(normalise(request.texts[record].words[word]) for record, word in peaks)
-    own = {tuple(text.words) for text in request.texts}
+    index = background().index
+    own = {index[text.words] for text in request.texts if text.words in index}
     context = _shared_out(words.most_common(_PEAK_WORDS), _CONTEXT_TEXTS, own)
     if len(peaks) < 2:
         context = []
@@ -142,18 +145,21 @@ def find_contrasts(prediction: CheapPrediction, predictor: CheapPredictor) -> Co
     """Look peak words and named words up in the background and judge them there."""
     seen = prediction.seen
     looked_up = places_of(seen.request)
-    places = [*looked_up.context, *looked_up.breadth]
+    peak_at = np.array([seen.words.starts[record] + word for record, word in looked_up.peaks])
+    context, above = looked_up.context, np.zeros(0)
+    if context:
+        others = predictor.observer.words_elsewhere(_texts(context))
+        elsewhere = others.windows(_REACH, _places_in(others, context))
+        above = _unlike(elsewhere, seen.words.windows(_REACH, peak_at))
+    dependence = _dependence(above)
+    # Judging takes most of the time, and what is like the peaks' contexts hardly counts.
+    chosen = np.sort(np.argsort(-above, kind="stable")[:_CONTEXTS_JUDGED])
+    above, cut = above[chosen], len(chosen)
+    places = [*(context[i] for i in chosen), *looked_up.breadth]
     if not places:
         return Contrasts(_NONE, _NONE, 0.0)
-    words, by_word = predictor.predict_elsewhere(seen, looked_up.texts)
-    at = words.starts + np.array([position for _, position in places], dtype=int)
-    peak_at = np.array([seen.words.starts[record] + word for record, word in looked_up.peaks])
-    cut = len(looked_up.context)
-    above = np.zeros(0)
-    if cut:
-        others = words.windows(_REACH, at[:cut])
-        above = _unlike(others, seen.words.windows(_REACH, peak_at))
-    dependence = _dependence(above)
+    words, by_word = predictor.predict_elsewhere(seen, _texts(places))
+    at = _places_in(words, places)
     tokens, strengths = [words.written[i] for i in at], words.split(by_word)
 
     def contrast(part: slice, weights: FloatArray) -> Contrast:
@@ -166,6 +172,17 @@ def find_contrasts(prediction: CheapPrediction, predictor: CheapPredictor) -> Co
     return Contrasts(
         contrast(slice(cut), above * dependence), contrast(slice(cut, None), surprise), dependence
     )
+
+
+def _texts(places: Sequence[Place]) -> list[tuple[str, ...]]:
+    """The words of each place's text."""
+    corpus = background()
+    return [corpus.words[text] for text, _ in places]
+
+
+def _places_in(words: Words, places: Sequence[Place]) -> IntArray:
+    """Which of the texts' words the places are."""
+    return words.starts + np.array([position for _, position in places], dtype=np.int64)
 
 
 def peaks_of(request: Request) -> list[tuple[int, int]]:
@@ -218,16 +235,14 @@ def _surprise(
     return out
 
 
-def _shared_out(
-    counts: Sequence[tuple[str, int]], texts: int, own: set[tuple[str, ...]]
-) -> list[Place]:
+def _shared_out(counts: Sequence[tuple[str, int]], texts: int, own: set[int]) -> list[Place]:
     """Background occurrences of some words, shared out by how common they are."""
     corpus = background()
     known = [(word, count) for word, count in counts if word in corpus.places]
     total = sum(count for _, count in known)
     chosen: dict[int, int] = {}
     for word, count in known:
-        found = [place for place in corpus.places[word] if corpus.words[place[0]] not in own]
+        found = [place for place in corpus.places[word] if place[0] not in own]
         wanted = max(1, round(texts * count / total))
         step = max(1, len(found) // wanted)
         for text, position in found[::step][:wanted]:

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import ConfigurationError
+from stages.pieces import padded, runs_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -35,9 +36,7 @@ WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9
 STATIC_VECTORS = Path(__file__).parent / "data" / "word_vectors.safetensors"
 _STATIC_SIZE = 128
 _BATCH = 32
-_SPECIAL_PIECES = 2  # before and behind every text
 READ_FROM = 4  # of the encoder's six layers; the reader runs the others
-_MOST_PIECES = 250  # of the 512 positions; beyond the 256 it was trained on, MiniLM gets worse
 
 logger = logging.getLogger(__name__)
 
@@ -96,43 +95,27 @@ class MiniLM:
             return []
         import torch
 
-        counts = self._piece_counts(texts)
-        chunks = [
-            (index, start, words)
-            for index, (text, pieces) in enumerate(zip(texts, counts, strict=True))
-            for start, words in _chunks(text, pieces)
-        ]
-        # Texts of like length share a batch, so that little of it is padding.
-        chunks.sort(key=lambda chunk: len(chunk[2]))
-        static = self._static_table
+        tokenizer, static = self.model.tokenizer, self._static_table
         sizes = (self.model.get_embedding_dimension() or 0, static.shape[1])
         pooled = [[np.zeros((len(text), size), np.float32) for size in sizes] for text in texts]
         pieces: list[dict[int, tuple[Any, Any]]] = [{} for _ in texts]
-        for batch in _batches(chunks, _BATCH):
-            # Only a word that is too long by itself, such as an unspaced text, is truncated.
-            features = self._tokenize(
-                [words for _, _, words in batch],
-                padding=True,
-                truncation=True,
-                max_length=_MOST_PIECES + _SPECIAL_PIECES,
-                return_tensors="pt",
-            )
+        # Texts of like length share a batch, so that little of it is padding.
+        runs = sorted(runs_of(texts, tokenizer), key=lambda run: len(run.ids))
+        for batch in _batches(runs, _BATCH):
+            ids, there = (torch.from_numpy(array) for array in padded(batch, tokenizer))
             with torch.inference_mode(), torch.autocast("cpu", enabled=self.bfloat16):
-                states = self._running(**features, output_hidden_states=True).hidden_states
+                states = self._running(
+                    input_ids=ids, attention_mask=there, output_hidden_states=True
+                ).hidden_states
             last, early = states[-1].float().numpy(), states[READ_FROM].half().numpy()
-            input_ids, lengths = features["input_ids"].numpy(), features["attention_mask"].sum(1)
-            for row, (index, start, words) in enumerate(batch):
-                length, end = int(lengths[row]), start + len(words)
-                owners = np.array([-1 if w is None else w for w in features.word_ids(row)[:length]])
-                (inside,) = np.nonzero(owners >= 0)
-                owner = owners[inside]
-                contextual, alone = pooled[index]
-                contextual[start:end] = _pool(last[row, inside], owner, len(words))
-                alone[start:end] = _pool(static[input_ids[row, inside]], owner, len(words))
-                pieces[index][start] = (
-                    early[row, :length].copy(),
-                    np.where(owners < 0, -1, owners + start),
-                )
+            for row, run in enumerate(batch):
+                length, words = len(run.ids), slice(run.start, run.stop)
+                owner = run.owners - run.start
+                contextual, alone = pooled[run.text]
+                contextual[words] = _pool(last[row, 1 : length + 1], owner, run.stop - run.start)
+                alone[words] = _pool(static[run.ids], owner, run.stop - run.start)
+                marked = np.pad(run.owners, 1, constant_values=-1)
+                pieces[run.text][run.start] = early[row, : length + 2].copy(), marked
         return [
             WordVectors(contextual, alone, *_joined(parts, sizes[0]))
             for (contextual, alone), parts in zip(pooled, pieces, strict=True)
@@ -203,19 +186,6 @@ class MiniLM:
             )
         return normalised(table)
 
-    def _tokenize(self, texts: Sequence[Sequence[str]], **options: Any) -> Any:
-        return self.model.tokenizer(
-            [list(words) for words in texts], is_split_into_words=True, verbose=False, **options
-        )
-
-    def _piece_counts(self, texts: Sequence[Sequence[str]]) -> list[npt.NDArray[np.int64]]:
-        """Shape (n_words,) each: pieces of each word."""
-        owners = [
-            np.array([word for word in encoding.word_ids if word is not None], dtype=np.int64)
-            for encoding in self._tokenize(texts).encodings
-        ]
-        return [np.bincount(o, minlength=len(t)) for o, t in zip(owners, texts, strict=True)]
-
 
 @contextmanager
 def _no_progress_bar() -> Iterator[None]:
@@ -275,20 +245,6 @@ def _folder(source: str) -> Path:
     return Path(snapshot_download(source, allow_patterns=["*.json", "*.txt", "model.safetensors"]))
 
 
-def _chunks(
-    words: Sequence[str], pieces: npt.NDArray[np.int64]
-) -> Iterator[tuple[int, Sequence[str]]]:
-    """Cut a text into runs that the encoder can take, each with the index of its first word."""
-    start, used = 0, 0
-    for index, count in enumerate(pieces):
-        if used + count > _MOST_PIECES and index > start:
-            yield start, words[start:index]
-            start, used = index, 0
-        used += int(count)
-    if len(words) > start:
-        yield start, words[start:]
-
-
 def _joined(
     parts: Mapping[int, tuple[npt.NDArray[np.float16], npt.NDArray[np.int64]]], dim: int
 ) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.int64]]:
@@ -309,7 +265,9 @@ def _batches(items: Sequence[Any], size: int) -> Iterator[list[Any]]:
 def _pool(vectors: Float32Array, owner: npt.NDArray[np.int64], words: int) -> Float32Array:
     """Mean of each word's pieces, normalised; zeros for a word that has none."""
     sums = np.zeros((words, vectors.shape[1]), dtype=np.float32)
-    np.add.at(sums, owner, vectors)
+    starts = np.flatnonzero(np.diff(owner, prepend=-1))  # of a word's pieces, which stand together
+    if len(starts):
+        sums[owner[starts]] = np.add.reduceat(vectors, starts, axis=0)
     return normalised(sums)
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pipeline.text import IntArray
 from stages.background import background
 from stages.embedding import Encoder, Float32Array, WordVectors
-from stages.lexical import normalise, stem
+from stages.lexical import normalise, remembered, stem
 
 REACHES = (2, 6)
 """How far from a word its surroundings go, in words: the near ones and the wide ones."""
@@ -102,30 +102,42 @@ class TextEncoder:
 
 def intern(written: tuple[str, ...], vectors: WordVectors) -> EncodedText:
     """A text's words with what does not depend on any explanation."""
-    plain = [normalise(word) for word in written]
-    traits = {
-        "log_frequency": background().log_frequency(plain),
-        "is_letter": [word[:1].isalpha() for word in written],
-        "is_digit": [word[:1].isdigit() for word in written],
-        "is_capital": [word[:1].isupper() for word in written],
-        "is_alphanumeric": [word[:1].isalnum() for word in written],
-        "length": [len(word) for word in written],
-    }
+    hashes, traits = zip(*map(_lexeme, written), strict=True) if written else ((), ())
+    words, stems, cases = np.array(hashes, dtype=np.int64).reshape(-1, 3).T
+    columns = np.array(traits, dtype=np.float32).reshape(-1, len(TRAITS)).T
     return EncodedText(
         written,
-        words=interned(plain),
-        stems=interned([stem(word) for word in plain]),
-        cases=interned(written),
-        traits={name: np.array(trait, dtype=np.float32) for name, trait in traits.items()},
-        lengths=np.stack([_lengths(vectors.contextual, reach) for reach in REACHES]),
+        words=words,
+        stems=stems,
+        cases=cases,
+        traits=dict(zip(TRAITS, columns, strict=True)),
+        lengths=_lengths(vectors.contextual),
         vectors=replace(vectors, contextual=vectors.contextual.astype(np.float16)),
     )
 
 
-def _lengths(vectors: npt.NDArray[np.floating], reach: int) -> Float32Array:
-    """Shape (n_words,), see `EncodedText.lengths`."""
+@remembered
+def _lexeme(word: str) -> tuple[tuple[int, int, int], tuple[float, ...]]:
+    """The hashes of a word normalised, of its stem and as written, and its `TRAITS`."""
+    plain, first = normalise(word), word[:1]
+    traits = (
+        background().log_frequency([plain]).item(),
+        first.isalpha(),
+        first.isdigit(),
+        first.isupper(),
+        first.isalnum(),
+        len(word),
+    )
+    return (hash(plain), hash(stem(plain)), hash(word)), traits
+
+
+def _lengths(vectors: npt.NDArray[np.floating]) -> Float32Array:
+    """As `EncodedText.lengths`."""
     sums = np.zeros((len(vectors) + 1, vectors.shape[1]))
     np.cumsum(vectors, axis=0, dtype=np.float64, out=sums[1:])
-    here = np.arange(len(vectors))
-    low, high = np.maximum(here - reach, 0), np.minimum(here + reach + 1, len(vectors))
-    return np.asarray(np.linalg.norm(sums[high] - sums[low] - vectors, axis=1), np.float32)
+    here, out = np.arange(len(vectors)), np.zeros((len(REACHES), len(vectors)), np.float32)
+    for lengths, reach in zip(out, REACHES, strict=True):
+        low, high = np.maximum(here - reach, 0), np.minimum(here + reach + 1, len(vectors))
+        around = sums[high] - sums[low] - vectors
+        lengths[:] = np.sqrt(np.einsum("ij,ij->i", around, around))
+    return out

@@ -6,7 +6,7 @@ its answer loses is what that kind carried. The reader's part is what it made of
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -107,26 +107,30 @@ def evidence_of(
         ]
     )
     chosen = [int(i) for i in np.argsort(-final, kind="stable")[:SHOWN] if final[i] > 0]
-    rows = {name: column[chosen] for name, column in columns.items()}
-    carried = {
-        "named": _carried(head, rows, columns, LEXICAL),
-        "meaning": _carried(head, rows, columns, columns.keys() - LEXICAL - OF_WORD),
-        "word": _carried(head, rows, columns, OF_WORD),
-    }
+    carried = _carried(head, columns, chosen)
     return tuple(
         _evidence(cheap, at, float(final[at]), simulated, {k: v[row] for k, v in carried.items()})
         for row, at in enumerate(chosen)
     )
 
 
-def _carried(head: Head, rows: Features, columns: Features, group: Container[str]) -> FloatArray:
-    """How much the head's strength falls, 0-10, when a group is as in the request's usual word."""
-    usual = {
-        name: np.full_like(row, np.median(columns[name])) if name in group else row
-        for name, row in rows.items()
+def _carried(head: Head, columns: Features, chosen: Sequence[int]) -> dict[str, FloatArray]:
+    """How much the head's strength of the chosen words falls, 0-10, by group of features.
+
+    A group is taken away by making it what it is in the request's usual word.
+    """
+    groups = {"named": LEXICAL, "meaning": columns.keys() - LEXICAL - OF_WORD, "word": OF_WORD}
+    every = np.stack(list(columns.values()))
+    own, usual = every[:, chosen], np.median(every, axis=1, keepdims=True)
+    taken = [np.array([[name in group] for name in columns]) for group in groups.values()]
+    rows = np.concatenate([own, *(np.where(away, usual, own) for away in taken)], axis=1)
+    full, *without = np.split(
+        np.clip(head.predict(dict(zip(columns, rows, strict=True))), 0.0, 1.0), 1 + len(groups)
+    )
+    return {
+        name: np.asarray(MAX_STRENGTH * (full - rest))
+        for name, rest in zip(groups, without, strict=True)
     }
-    full, without = (np.clip(head.predict(x), 0.0, 1.0) for x in (rows, usual))
-    return np.asarray(MAX_STRENGTH * (full - without))
 
 
 def _evidence(

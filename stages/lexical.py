@@ -20,15 +20,20 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, lru_cache, wraps
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import regex
 import snowballstemmer
 
 from pipeline.text import WORD
+
+T = TypeVar("T")
+
+_LONGEST_KEPT = 64
 
 Role = Literal["target", "example", "before", "after", "prefix", "suffix", "excluded"]
 
@@ -157,7 +162,18 @@ def words_of(text: str) -> list[str]:
     return [normalise(match[0]) for match in WORD.finditer(text)]
 
 
-@lru_cache(maxsize=65536)
+def remembered(function: Callable[[str], T]) -> Callable[[str], T]:
+    """Keep what is said of the last words; endless ones would take memory without end."""
+    kept = lru_cache(maxsize=1 << 16)(function)
+
+    @wraps(function)
+    def asked(word: str) -> T:
+        return kept(word) if len(word) <= _LONGEST_KEPT else function(word)
+
+    return asked
+
+
+@remembered
 def stem(word: str) -> str:
     """English Snowball stem of a normalised word, any contraction taken off."""
     base = word.split("'", 1)[0] or word
@@ -201,7 +217,7 @@ def _shapes() -> list[tuple[str, regex.Pattern[str]]]:
     return [(name, regex.compile(pattern)) for name, pattern in _class_table()["shapes"].items()]
 
 
-@lru_cache(maxsize=65536)
+@remembered
 def classes_of(word: str) -> frozenset[str]:
     """Names of all classes that a word, as written, belongs to."""
     plain = normalise(word)

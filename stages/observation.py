@@ -12,7 +12,7 @@ from stages.explanation import EncodedExplanation, encode_explanation, parts_of
 from stages.features import Features, features
 from stages.words import Words
 
-_RECENT = 4
+_RECENT = 6
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,12 @@ class Observer:
         ----------
         texts : the words of each text, as written.
         """
-        words = self._words(self._elsewhere, tuple(texts))
+        words = self.words_elsewhere(texts)
         return words, features(seen.explanation, words, (seen.words, seen.columns))
+
+    def words_elsewhere(self, texts: Sequence[tuple[str, ...]]) -> Words:
+        """The words of further texts."""
+        return self._words(self._elsewhere, tuple(texts))
 
 
 def _words(encoder: TextEncoder, texts: tuple[tuple[str, ...], ...]) -> Words:

@@ -92,32 +92,39 @@ class Batch:
 
     @classmethod
     def of(cls, readings: Sequence[Reading]) -> Batch:
-        length = max(map(len, readings))
+        shape = len(readings), max(map(len, readings))
         dim, n_hints = readings[0].pieces.shape[1], readings[0].hints.shape[1]
-        states = torch.zeros(len(readings), length, dim)
-        of_text = torch.zeros(len(readings), length, dtype=torch.int64)
-        padding = torch.ones(len(readings), length, dtype=torch.bool)
-        hints = torch.zeros(len(readings), length, n_hints)
-        asked = torch.zeros(
-            len(readings), 1 + max(len(reading.hints) for reading in readings), dtype=torch.int64
-        )
+        states = np.zeros((*shape, dim), np.float32)
+        hints = np.zeros((*shape, n_hints), np.float32)
+        of_text = np.zeros(shape, np.int64)
+        padding = np.ones(shape, np.bool_)
+        most = max(len(reading.hints) for reading in readings)
+        asked = np.zeros((len(readings), 1 + most), np.int64)
         for row, reading in enumerate(readings):
             start, end = len(reading.explanation), len(reading)
-            states[row, :start] = torch.from_numpy(reading.explanation)
-            states[row, start:end] = torch.from_numpy(reading.pieces)
+            states[row, :start] = reading.explanation
+            states[row, start:end] = reading.pieces
             of_text[row, start:end] = 1
             padding[row, :end] = False
             (inside,) = np.nonzero(reading.owners >= 0)
             owners = reading.owners[inside]
-            hints[row, start + inside] = reading.hints[owners]
+            hints[row, start + inside] = reading.hints.numpy()[owners]
             # A word without a piece, beyond what the encoder takes, is read at the text's mark.
             last = np.zeros(len(reading.hints), dtype=np.int64)
             last[owners] = inside
-            asked[row, 1 : 1 + len(last)] = torch.from_numpy(start + last)
+            asked[row, 1 : 1 + len(last)] = start + last
         sizes = torch.tensor([len(reading.hints) for reading in readings])
         row_of = torch.repeat_interleave(torch.arange(len(readings)), sizes)
         slot = torch.arange(len(row_of)) - (sizes.cumsum(0) - sizes)[row_of] + 1
-        return cls(states, of_text, padding, hints, asked, row_of, slot)
+        return cls(
+            states=torch.from_numpy(states),
+            of_text=torch.from_numpy(of_text),
+            padding=torch.from_numpy(padding),
+            hints=torch.from_numpy(hints),
+            asked=torch.from_numpy(asked),
+            row=row_of,
+            slot=slot,
+        )
 
 
 def readings_of(explanation: EncodedText, text: EncodedText, hints: Tensor) -> list[Reading]:

@@ -4,6 +4,7 @@ import pytest
 from models import predictor, request
 
 from pipeline.records import Request
+from stages import contrast
 from stages.background import background
 from stages.contrast import Contrasts, find_contrasts, peaks_of
 from stages.lexical import normalise
@@ -32,6 +33,20 @@ def test_context_texts_hold_a_peak_word_at_their_place() -> None:
         words = background().words[text]
         assert strengths.shape == (len(words),)
         assert at in strengths[[i for i, word in enumerate(words) if word == token]]
+
+
+def test_of_many_contexts_those_least_like_the_peaks_are_judged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = request("countries", *LEADERS)
+    chosen = contrasts_of(asked)
+    monkeypatch.setattr(contrast, "_CONTEXTS_JUDGED", 99)
+    every = contrasts_of(asked)
+    assert len(chosen.context.texts) == 12 < len(every.context.texts)
+    assert chosen.dependence == every.dependence
+    assert sorted(chosen.context.weights) == sorted(every.context.weights)[-12:]
+    weights = dict(zip(every.context.texts, every.context.weights, strict=True))
+    assert [weights[text] for text in chosen.context.texts] == chosen.context.weights.tolist()
 
 
 def test_breadth_texts_hold_a_word_that_is_named_and_never_fires() -> None:

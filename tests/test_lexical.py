@@ -11,6 +11,7 @@ from stages.lexical import (
     content_words,
     normalise,
     parse,
+    remembered,
     stem,
     word_lists,
     words_of,
@@ -156,14 +157,26 @@ def test_a_stem_drops_endings_and_contractions(word: str, expected: str) -> None
     assert stem(word) == expected
 
 
+def test_what_is_said_of_a_word_is_kept_unless_the_word_is_endless() -> None:
+    asked: list[str] = []
+
+    @remembered
+    def length(word: str) -> int:
+        asked.append(word)
+        return len(word)
+
+    endless = "x" * 100_000
+    assert [length(word) for word in ("fox", endless) * 3] == [3, 100_000] * 3
+    assert asked == ["fox", *[endless] * 3]
+
+
 def test_stems_are_the_same_from_many_threads() -> None:
-    words = [f"{root}{end}" for root in ("walk", "jump", "climb") for end in ("s", "ed", "ing")]
+    roots = [f"{'un' * 40}{root}" for root in ("walk", "jump", "climb")]  # too long to be kept
+    words = [f"{root}{end}" for root in roots for end in ("s", "ed", "ing")]
     found: list[list[str]] = []
 
     def work() -> None:
-        for _ in range(20):
-            stem.cache_clear()
-            found.append([stem(word) for word in words])
+        found.extend([stem(word) for word in words] for _ in range(20))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -171,9 +184,7 @@ def test_stems_are_the_same_from_many_threads() -> None:
     for thread in threads:
         thread.join()
     assert len(found) == 80
-    assert {tuple(stems) for stems in found} == {
-        tuple(root for root in ("walk", "jump", "climb") for _ in range(3))
-    }
+    assert {tuple(stems) for stems in found} == {tuple(root for root in roots for _ in range(3))}
 
 
 explanations = st.text() | st.lists(
