@@ -33,7 +33,7 @@ from stages.rounds import simulate_rounds
 
 SEED = 0
 RESULTS = Path(__file__).parent / "results"
-TOLERANCES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
+TOLERANCES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 
 logger = logging.getLogger(__name__)
 

@@ -30,6 +30,7 @@ from stages.combine import combine
 from stages.contrast import find_contrasts
 from stages.embedding import MiniLM
 from stages.encoding import TextEncoder
+from stages.gate import Estimate, Gate
 from stages.observation import Observer
 from stages.prices import price_of
 from stages.prompts import messages
@@ -40,6 +41,7 @@ RESULTS = Path(__file__).parent / "results"
 PLOT = Path(__file__).parent.parent / "docs" / "img" / "spend.png"
 MODEL = "gpt-4o-mini"
 TOLERANCES = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2)
+HALF_WIDTH = 0.05
 SUBSETS = (1, 2, 3, 5, 8, 10, 15)
 CLASSIC_CASES = 40
 
@@ -131,7 +133,7 @@ def _runs(case: Case, models: FoldModels) -> Iterator[tuple[str, Run]]:
     prior, simulator = models.gate.estimate(prediction), CountingSimulator(case)
 
     contrasts = find_contrasts(prediction, models.predictor)
-    for tolerance in TOLERANCES:
+    for name, tolerance in _ways(prior, models.gate, n):
         done = simulate_rounds(case.top, models.gate, prior, simulator, tolerance, None)
         m = len(done.values)
         raw = combine(case.top, prediction.strengths, done.values, prior, models.gate.constants)
@@ -141,7 +143,7 @@ def _runs(case: Case, models: FoldModels) -> Iterator[tuple[str, Run]]:
         covered = float(low - 1e-9 <= case.llm_score <= high + 1e-9)
         usage = done.usage
         yield (
-            f"ours, tolerance {tolerance}",
+            name,
             Run(
                 case,
                 raw,
@@ -160,6 +162,14 @@ def _runs(case: Case, models: FoldModels) -> Iterator[tuple[str, Run]]:
         texts = [case.top.records[i].tokens for i in part]
         usage = simulator.simulate(case.top.explanation, texts).usage
         yield f"{m} random texts alone", _plain(case, part, usage)
+
+
+def _ways(prior: Estimate, gate: Gate, records: int) -> Iterator[tuple[str, float]]:
+    """Our ways to score a case, each by the tolerance that it takes."""
+    yield from ((f"ours, tolerance {tolerance}", tolerance) for tolerance in TOLERANCES)
+    narrow = next(m for m in range(records + 1) if gate.half_width(prior, m, records) <= HALF_WIDTH)
+    name = f"until the 90 % interval is within {HALF_WIDTH} to either side"
+    yield name, gate.expected_error(prior, narrow, records)
 
 
 def _plain(case: Case, part: Sequence[int], usage: Usage) -> Run:
