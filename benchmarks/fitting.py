@@ -190,7 +190,7 @@ class GateData:
 
 
 def fit_gate(data: GateData, seed: int) -> Gate:
-    """Fit correction, error and quantiles, each on predictions for folds it was not fitted on."""
+    """Fit correction, error, quantiles and means, each on predictions for folds unseen by it."""
     base = data.inputs[:, 0]
     correction = _search(data.inputs, data.scores - base, data.groups)
     held_out = _held_out(correction, data.inputs, data.scores - base, data.groups)

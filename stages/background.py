@@ -21,14 +21,14 @@ class Background:
 
     Attributes
     ----------
-    words : the words of each text, as written. index : which text has these words.
+    words : the words of each text, as written. index : which texts have these words.
     places : normalised word → (text, position) of each occurrence.
     total : words in all texts.
     """
 
     texts: tuple[str, ...]
     words: tuple[tuple[str, ...], ...]
-    index: dict[tuple[str, ...], int]
+    index: dict[tuple[str, ...], list[int]]
     places: dict[str, list[tuple[int, int]]]
     total: int
 
@@ -46,8 +46,9 @@ def background() -> Background:
         texts = tuple(json.loads(line)["text"] for line in lines)
     words = tuple(tuple(WORD.findall(text)) for text in texts)
     places: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    index: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for text, text_words in enumerate(words):
+        index[text_words].append(text)
         for position, word in enumerate(text_words):
             places[normalise(word)].append((text, position))
-    index = {text_words: text for text, text_words in enumerate(words)}
-    return Background(texts, words, index, dict(places), sum(map(len, words)))
+    return Background(texts, words, dict(index), dict(places), sum(map(len, words)))

@@ -117,7 +117,7 @@ def places_of(request: Request) -> Places:
     peaks = peaks_of(request)
     words = Counter(normalise(request.texts[record].words[word]) for record, word in peaks)
     index = background().index
-    own = {index[text.words] for text in request.texts if text.words in index}
+    own = {same for text in request.texts for same in index.get(text.words, ())}
     context = _shared_out(words.most_common(_PEAK_WORDS), _CONTEXT_TEXTS, own)
     if len(peaks) < 2:
         context = []
@@ -152,8 +152,9 @@ def find_contrasts(prediction: CheapPrediction, predictor: CheapPredictor) -> Co
         elsewhere = others.windows(_REACH, _places_in(others, context))
         above = _unlike(elsewhere, seen.words.windows(_REACH, peak_at))
     dependence = _dependence(above)
-    # Judging takes most of the time, and what is like the peaks' contexts hardly counts.
-    chosen = np.sort(np.argsort(-above, kind="stable")[:_CONTEXTS_JUDGED])
+    # Judging takes most of the time, and the contexts least like the peaks' say most.
+    tokens = [background().words[text][position] for text, position in context]
+    chosen = _largest(above * dependence, list(map(normalise, tokens)))
     above, cut = above[chosen], len(chosen)
     places = [*(context[i] for i in chosen), *looked_up.breadth]
     if not places:
@@ -257,6 +258,12 @@ def _unlike(others: Float32Array, own: Float32Array) -> FloatArray:
     np.fill_diagonal(cosines, -np.inf)
     usual = _mean_of_nearest(cosines, len(own) - 1)
     return np.asarray((usual[:, None] > alike[None, :]).mean(axis=0))
+
+
+def _largest(weights: FloatArray, words: Sequence[str]) -> IntArray:
+    """Which contexts to judge: where weights are the same, of each word as many."""
+    ranks = [words[:at].count(word) for at, word in enumerate(words)]
+    return np.sort(np.lexsort((np.array(ranks), -weights))[:_CONTEXTS_JUDGED])
 
 
 def _dependence(above: FloatArray) -> float:

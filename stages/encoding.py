@@ -102,15 +102,15 @@ class TextEncoder:
 
 def intern(written: tuple[str, ...], vectors: WordVectors) -> EncodedText:
     """A text's words with what does not depend on any explanation."""
-    hashes, traits = zip(*map(_lexeme, written), strict=True) if written else ((), ())
-    words, stems, cases = np.array(hashes, dtype=np.int64).reshape(-1, 3).T
-    columns = np.array(traits, dtype=np.float32).reshape(-1, len(TRAITS)).T
+    lexemes = [_lexeme(word) for word in written]
+    words, stems, cases = np.array([h for h, _ in lexemes], np.int64).reshape(-1, 3).T
+    traits = np.array([t for _, t in lexemes], np.float32).reshape(-1, len(TRAITS)).T
     return EncodedText(
         written,
         words=words,
         stems=stems,
         cases=cases,
-        traits=dict(zip(TRAITS, columns, strict=True)),
+        traits=dict(zip(TRAITS, traits, strict=True)),
         lengths=_lengths(vectors.contextual),
         vectors=replace(vectors, contextual=vectors.contextual.astype(np.float16)),
     )
@@ -135,9 +135,10 @@ def _lengths(vectors: npt.NDArray[np.floating]) -> Float32Array:
     """As `EncodedText.lengths`."""
     sums = np.zeros((len(vectors) + 1, vectors.shape[1]))
     np.cumsum(vectors, axis=0, dtype=np.float64, out=sums[1:])
-    here, out = np.arange(len(vectors)), np.zeros((len(REACHES), len(vectors)), np.float32)
-    for lengths, reach in zip(out, REACHES, strict=True):
+    here = np.arange(len(vectors))
+
+    def around(reach: int) -> npt.NDArray[np.floating]:
         low, high = np.maximum(here - reach, 0), np.minimum(here + reach + 1, len(vectors))
-        around = sums[high] - sums[low] - vectors
-        lengths[:] = np.sqrt(np.einsum("ij,ij->i", around, around))
-    return out
+        return sums[high] - sums[low] - vectors
+
+    return np.stack([np.linalg.norm(around(reach), axis=1) for reach in REACHES]).astype(np.float32)

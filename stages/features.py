@@ -257,34 +257,35 @@ def _bigram(words: Words, terms: Sequence[Term]) -> Column:
 def _inside(words: Words, parts: Sequence[str]) -> Column:
     """Whether a word holds one of the parts without being it."""
     parts = [part for part in parts if len(part) > 1]
-    return _where(
-        words, lambda word: any(part in word and part != word for part in parts), if_any=parts
-    )
+
+    def holds(word: str) -> bool:
+        plain = normalise(word)
+        return any(part in plain and part != plain for part in parts)
+
+    return _of_each(words, holds) if parts else np.zeros(len(words), dtype=bool)
 
 
 def _affix(words: Words, parsed: Explanation) -> Column:
     prefixes = tuple(term.words[0] for term in parsed.terms_with("prefix"))
     suffixes = tuple(term.words[-1] for term in parsed.terms_with("suffix"))
-    return _where(
-        words,
-        lambda word: word.startswith(prefixes) or word.endswith(suffixes),
-        if_any=prefixes + suffixes,
-    )
+
+    def has(word: str) -> bool:
+        return normalise(word).startswith(prefixes) or normalise(word).endswith(suffixes)
+
+    return _of_each(words, has) if prefixes + suffixes else np.zeros(len(words), dtype=bool)
 
 
 def _classes(words: Words, names: frozenset[str]) -> Column:
     """How many of the named classes a word belongs to."""
     if not names:
         return np.zeros(len(words))
-    found = {word: len(classes_of(word) & names) for word in set(words.written)}
-    return np.array([found[word] for word in words.written], dtype=float)
+    return _of_each(words, lambda word: float(len(classes_of(word) & names)))
 
 
-def _where(words: Words, test: Callable[[str], bool], if_any: Sequence[str]) -> Column:
-    if not if_any:
-        return np.zeros(len(words), dtype=bool)
-    found = {word: test(normalise(word)) for word in set(words.written)}
-    return np.array([found[word] for word in words.written], dtype=bool)
+def _of_each(words: Words, told: Callable[[str], float]) -> Column:
+    """What is told of each word, asked once for all its occurrences."""
+    found = {word: told(word) for word in set(words.written)}
+    return np.array([found[word] for word in words.written])
 
 
 def _cosines(parts: Mapping[str, Float32Array], vectors: Float32Array) -> dict[str, Float32Array]:

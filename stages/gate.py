@@ -2,7 +2,8 @@
 
 The cheap score is corrected by what similar requests taught (kernel regression of the difference,
 so that a request unlike any of them keeps its own score), and gets a 90 % interval by normalised
-conformal prediction: half-width = quantile * predicted error.
+conformal prediction: half-width = quantile * predicted error. The tolerance is held against the
+expected error: mean * predicted error.
 
 References
 ----------

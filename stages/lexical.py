@@ -31,7 +31,7 @@ import snowballstemmer
 
 from pipeline.text import WORD
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 _LONGEST_KEPT = 64
 
@@ -162,12 +162,12 @@ def words_of(text: str) -> list[str]:
     return [normalise(match[0]) for match in WORD.finditer(text)]
 
 
-def remembered(function: Callable[[str], T]) -> Callable[[str], T]:
-    """Keep what is said of the last words; endless ones would take memory without end."""
+def remembered(function: Callable[[str], _T]) -> Callable[[str], _T]:
+    """Cache by word; words too long to be real are worked out anew, so that memory is bounded."""
     kept = lru_cache(maxsize=1 << 16)(function)
 
     @wraps(function)
-    def asked(word: str) -> T:
+    def asked(word: str) -> _T:
         return kept(word) if len(word) <= _LONGEST_KEPT else function(word)
 
     return asked

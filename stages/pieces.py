@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from pipeline.text import IntArray
 
-MOST_PIECES = 250  # of the 512 positions; beyond the 256 it was trained on, MiniLM gets worse
+_MOST_PIECES = 250  # of the 512 positions; beyond the 256 it was trained on, MiniLM gets worse
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,9 @@ def _cut(text: int, n_words: int, ids: IntArray, owners: IntArray) -> Iterator[R
     start = 0
     while start < n_words:
         first = int(ends[start] - counts[start])
-        stop = max(start + 1, int(np.searchsorted(ends, first + MOST_PIECES, side="right")))
+        stop = max(start + 1, int(np.searchsorted(ends, first + _MOST_PIECES, side="right")))
         # Only a word that is too long by itself, such as an unspaced text, loses pieces.
-        pieces = slice(first, min(int(ends[stop - 1]), first + MOST_PIECES))
+        pieces = slice(first, min(int(ends[stop - 1]), first + _MOST_PIECES))
         yield Run(text, start, stop, ids[pieces], owners[pieces])
         start = stop
 

@@ -12,7 +12,7 @@ from stages.lexical import normalise
 def small() -> Background:
     places = {"fox": [(0, 0), (1, 1)], "ran": [(0, 1)], "a": [(1, 0)]}
     words = (("Fox", "ran"), ("a", "fox"))
-    return Background(("Fox ran", "a fox"), words, dict(zip(words, (0, 1), strict=True)), places, 4)
+    return Background(("Fox ran", "a fox"), words, {words[0]: [0], words[1]: [1]}, places, 4)
 
 
 def test_a_common_word_is_more_frequent_and_an_unknown_one_counts_as_one(small: Background) -> None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from models import predictor, request
 
 from pipeline.records import Request
 from stages import contrast
 from stages.background import background
-from stages.contrast import Contrasts, find_contrasts, peaks_of
+from stages.contrast import Contrasts, _largest, find_contrasts, peaks_of, places_of
 from stages.lexical import normalise
 
 LEADERS = tuple(
@@ -89,6 +90,22 @@ def test_a_text_of_the_request_does_not_speak_against_it() -> None:
     }
     found = contrasts_of(Request.parse("the word 'captain'", [record, record]))
     assert index not in found.context.texts
+
+
+def test_a_text_that_the_background_holds_twice_does_not_either() -> None:
+    words, twice = next((w, at) for w, at in background().index.items() if len(at) > 1)
+    rare = min(set(map(normalise, words)), key=lambda word: len(background().places[word]))
+    own = {
+        "tokens": [f" {word}" for word in words],
+        "values": [9.0 * (normalise(word) == rare) for word in words],
+    }
+    other = {"tokens": [" another", f" {rare}"], "values": [0.0, 9.0]}
+    found = places_of(Request.parse("anything", [own, other]))
+    assert not {text for text, _ in found.context} & set(twice)
+
+
+def test_where_nothing_depends_on_the_context_every_peak_word_is_judged() -> None:
+    assert _largest(np.zeros(24), ["is"] * 18 + ["was"] * 6).tolist() == [*range(6), *range(18, 24)]
 
 
 @pytest.mark.parametrize(
