@@ -1,6 +1,6 @@
 """What an explanation says in words: quoted terms with their roles, clauses and word classes.
 
-`parse` reads the explanation once; `stages.features` asks where its terms occur. The roles tell
+`parse` reads the explanation once; `stages.occurrences` asks where its terms stand. The roles tell
 what a quotation is for:
 
 ===========  ==============================================  ====================================

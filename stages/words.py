@@ -16,6 +16,11 @@ from stages.encoding import REACHES, TRAITS, EncodedText
 Column = npt.NDArray[Any]
 """One number or truth value a word."""
 
+AROUND = (-5, -4, -3, -2, -1, 1, 2, 3, 4, 5)
+LEFT = (-4, -3, -2, -1)
+RIGHT = (1, 2, 3, 4)
+"""Offsets at which features look beside a word, for `Words.near`."""
+
 
 class Words:
     """All words of some texts.

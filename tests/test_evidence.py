@@ -6,8 +6,8 @@ from models import predictor, request
 
 from pipeline.result import TokenEvidence
 from stages.evidence import LEXICAL, OF_WORD, SHOWN, evidence_of
-from stages.features import lexical
 from stages.lexical import parse
+from stages.occurrences import occurrences
 
 STORY = (
     "the quick brown fox*9 jumps over the lazy dog",
@@ -77,6 +77,6 @@ def test_there_is_evidence_for_no_more_words_than_there_are(texts: tuple[str, ..
 
 def test_every_feature_is_of_one_kind() -> None:
     seen = predictor().predict(request("the word 'fox'", *STORY)).seen
-    assert set(lexical(parse("fox"), seen.words)) == LEXICAL
+    assert set(occurrences(parse("fox"), seen.words)) == LEXICAL
     assert set(seen.columns) > OF_WORD | LEXICAL
     assert not OF_WORD & LEXICAL
