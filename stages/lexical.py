@@ -164,7 +164,7 @@ def words_of(text: str) -> list[str]:
 
 def remembered(function: Callable[[str], _T]) -> Callable[[str], _T]:
     """Cache by word; words too long to be real are worked out anew, so that memory is bounded."""
-    kept = lru_cache(maxsize=1 << 16)(function)
+    kept = lru_cache(maxsize=1 << 14)(function)
 
     @wraps(function)
     def asked(word: str) -> _T:
