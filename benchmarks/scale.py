@@ -127,7 +127,7 @@ def memory() -> list[str]:
     """Resident memory while small requests pass; takes most of an hour."""
     with pipeline.Scorer(pipeline.Settings()) as scorer:
         scorer.load()
-        results = scorer.score_many(_small(), simulator=None)
+        results = scorer.score_many(_small(), simulator=None, progress=True)
         seen = [(n, _resident()) for n, _ in enumerate(results, 1) if n % 500 == 0]
     shown = [seen[round(share * (len(seen) - 1))] for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
     return ["| requests | MB |", "|---|---|", *(f"| {n:,} | {mb:.0f} |" for n, mb in shown)]
