@@ -153,10 +153,11 @@ def find_contrasts(prediction: CheapPrediction, predictor: CheapPredictor) -> Co
         above = _unlike(elsewhere, seen.words.windows(_REACH, peak_at))
     dependence = _dependence(above)
     # Judging takes most of the time, and the contexts least like the peaks' say most.
-    tokens = [background().words[text][position] for text, position in context]
-    chosen = _largest(above * dependence, list(map(normalise, tokens)))
-    above, cut = above[chosen], len(chosen)
-    places = [*(context[i] for i in chosen), *looked_up.breadth]
+    judged = _largest(
+        above * dependence, [normalise(background().words[text][word]) for text, word in context]
+    )
+    above, cut = above[judged], len(judged)
+    places = [*(context[i] for i in judged), *looked_up.breadth]
     if not places:
         return Contrasts(_NONE, _NONE, 0.0)
     words, by_word = predictor.predict_elsewhere(seen, _texts(places))
