@@ -126,8 +126,9 @@ def correlation_score(
     with np.errstate(all="ignore"):
         if real.size < 2 or np.ptp(real) == 0 or np.ptp(predicted) == 0:
             return 0.0
-        score = np.corrcoef(real, predicted)[0, 1]
-    return 0.0 if np.isnan(score) else float(score)
+        real, predicted = real - real.mean(), predicted - predicted.mean()
+        score = real @ predicted / np.sqrt(real @ real) / np.sqrt(predicted @ predicted)
+    return float(np.clip(score, -1.0, 1.0)) if np.isfinite(score) else 0.0
 
 
 def rsquared_score_from_sequences(

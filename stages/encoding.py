@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 from pipeline.text import IntArray
 from stages.background import background
-from stages.embedding import Encoder, Float32Array, WordVectors
+from stages.embedding import Encoder, Float32Array, WordVectors, halved
 from stages.lexical import normalise, remembered, stem
 
 REACHES = (2, 6)
-"""How far from a word its surroundings go, in words: the near ones and the wide ones."""
+"""How far from a word its surroundings go, in words: the near ones, then the wide ones."""
 
 TRAITS = ("log_frequency", "is_letter", "is_digit", "is_capital", "is_alphanumeric", "length")
 
@@ -112,7 +112,7 @@ def intern(written: tuple[str, ...], vectors: WordVectors) -> EncodedText:
         cases=cases,
         traits=dict(zip(TRAITS, traits, strict=True)),
         lengths=_lengths(vectors.contextual),
-        vectors=replace(vectors, contextual=vectors.contextual.astype(np.float16)),
+        vectors=replace(vectors, contextual=halved(vectors.contextual)),
     )
 
 
@@ -133,12 +133,13 @@ def _lexeme(word: str) -> tuple[tuple[int, int, int], tuple[float, ...]]:
 
 def _lengths(vectors: npt.NDArray[np.floating]) -> Float32Array:
     """As `EncodedText.lengths`."""
-    sums = np.zeros((len(vectors) + 1, vectors.shape[1]))
-    np.cumsum(vectors, axis=0, dtype=np.float64, out=sums[1:])
-    here = np.arange(len(vectors))
-
-    def around(reach: int) -> npt.NDArray[np.floating]:
-        low, high = np.maximum(here - reach, 0), np.minimum(here + reach + 1, len(vectors))
-        return sums[high] - sums[low] - vectors
-
-    return np.stack([np.linalg.norm(around(reach), axis=1) for reach in REACHES]).astype(np.float32)
+    n_words, widest = len(vectors), REACHES[-1]
+    room = np.pad(vectors, ((widest, widest), (0, 0)))
+    sums, out, reached = np.zeros_like(vectors), [], 0
+    for reach in REACHES:
+        for offset in range(reached + 1, reach + 1):
+            sums += room[widest - offset :][:n_words]
+            sums += room[widest + offset :][:n_words]
+        out.append(np.sqrt(np.einsum("ij,ij->i", sums, sums)))
+        reached = reach
+    return np.stack(out).astype(np.float32)

@@ -23,7 +23,6 @@ FeatureMatrix = npt.NDArray[np.float32]
 _ARRAYS = ("column", "threshold", "children", "value", "roots", "depths")
 _ROWS = 256  # at a time, so that what a step touches stays in the processor's cache
 _LEAVES = 32  # of a tree, a bit each
-_EVERY_LEAF = np.uint32(2**32 - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +34,14 @@ class _Table:
 
     Attributes
     ----------
-    column, threshold, others : shape (n_splits, n_trees); `others` has the bits of all leaves but
-        those on the left of a split.
+    column, threshold, left : shape (n_splits, n_trees); `left` has the bits of the leaves on the
+        left of a split.
     value : shape (n_trees, 32), of each leaf.
     """
 
     column: npt.NDArray[np.int64]
     threshold: npt.NDArray[np.float32]
-    others: npt.NDArray[np.uint32]
+    left: npt.NDArray[np.uint32]
     value: npt.NDArray[np.float64]
 
 
@@ -86,17 +85,13 @@ class Head:
     def _reached(self, columns: FeatureMatrix) -> npt.NDArray[np.float64]:
         """The sum of the leaves that each row comes to: those that no split rules out."""
         table = self._table
-        leaves = np.full((len(self.roots), columns.shape[1]), _EVERY_LEAF)
-        for column, threshold, others in zip(
-            table.column, table.threshold, table.others, strict=True
-        ):
+        ruled_out = np.zeros((len(self.roots), columns.shape[1]), np.uint32)
+        for column, threshold, left in zip(table.column, table.threshold, table.left, strict=True):
             right = columns.take(column, axis=0) > threshold[:, None]
             # Where a row goes right, the leaves on the left are out of reach.
-            ruled = right.astype(np.uint32)
-            ruled -= np.uint32(1)
-            ruled |= others[:, None]
-            leaves &= ruled
+            ruled_out |= right * left[:, None]
         # Of those in reach, the first one: its bit stands lowest.
+        leaves = ~ruled_out
         first = np.frexp((leaves & -leaves).astype(np.float64))[1] - 1
         value = table.value.take(first + _LEAVES * np.arange(len(first))[:, None])
         return np.asarray(self.baseline + value.sum(axis=0))
@@ -109,14 +104,14 @@ class Head:
         table = _Table(
             np.zeros(shape, np.int64),
             np.full(shape, np.inf, np.float32),
-            np.full(shape, _EVERY_LEAF),
+            np.zeros(shape, np.uint32),
             np.zeros((len(splits), _LEAVES)),
         )
         for tree, (nodes, values) in enumerate(splits):
             for at, (node, left) in enumerate(nodes):
                 table.column[at, tree] = self.column[node]
                 table.threshold[at, tree] = _rounded_down(self.threshold[node])
-                table.others[at, tree] ^= np.uint32(sum(1 << leaf for leaf in left))
+                table.left[at, tree] = sum(1 << leaf for leaf in left)
             table.value[tree, : len(values)] = values
         return table
 

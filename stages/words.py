@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.text import IntArray
-from stages.embedding import Float32Array, normalised
+from stages.embedding import Float32Array, normalised, single
 from stages.encoding import REACHES, TRAITS, EncodedText
 
 Column = npt.NDArray[Any]
@@ -43,8 +43,8 @@ class Words:
         self.written = [word for text in texts for word in text.written]
         self.words = np.concatenate([text.words for text in texts])
         self.stems = np.concatenate([text.stems for text in texts])
-        self.contextual = _single([text.vectors.contextual for text in texts])
-        self.static = _single([text.vectors.static for text in texts])
+        self.contextual = single(np.concatenate([text.vectors.contextual for text in texts]))
+        self.static = single(np.concatenate([text.vectors.static for text in texts]))
         self.cases = np.concatenate([text.cases for text in texts])
         self.traits = {
             name: np.concatenate([text.traits[name] for text in texts]) for name in TRAITS
@@ -116,8 +116,3 @@ class Words:
     def text_mean(self, column: Column) -> Column:
         """The mean over the word's text."""
         return self.text_sum(column) / self.sizes[self.text_of]
-
-
-def _single(parts: Sequence[npt.NDArray[Any]]) -> Float32Array:
-    """Arrays end to end, in single precision."""
-    return np.concatenate(parts, dtype=np.float32)
