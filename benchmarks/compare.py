@@ -126,8 +126,8 @@ def _scored(
                 )
             )
             raw = combine(request, cheap.strengths, done.values, prior, models.gate.constants)
-            strengths = [done.values.get(i, guess) for i, guess in enumerate(cheap.strengths)]
-            adjustment = adjust_for_context(request, contrasts, strengths, raw)
+            strengths = cheap.strengths_or(done.values)
+            adjustment = adjust_for_context(request, contrasts, cheap.first_or(done.values), raw)
             interval = models.gate.interval(prior, raw, len(done.values), len(strengths))
             for row, score in ((name, raw), (f"{name}, adjusted", raw - adjustment.taken_off)):
                 found.setdefault(row, []).append(_result(request, score, raw, interval, strengths))

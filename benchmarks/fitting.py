@@ -160,7 +160,7 @@ def examples(part: Rows, head: Head) -> list[Example]:
     readings = [
         reading
         for text, hint in zip(part.texts, told, strict=True)
-        for reading in readings_of(part.explanation, text, hint)
+        for reading in readings_of(part.explanation, text, hint, np.full(len(hint), True))
     ]
     targets = np.split(part.target, np.cumsum([len(reading.hints) for reading in readings])[:-1])
     return [

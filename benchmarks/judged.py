@@ -68,7 +68,7 @@ class Judged:
         cheap, llm = (
             adjust_for_context(request, contrasts, strengths, raw).taken_off
             for strengths, raw in (
-                (prediction.strengths, prior.score),
+                (prediction.first, prior.score),
                 (sample.simulated, sample.llm_score),
             )
         )

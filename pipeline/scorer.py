@@ -80,9 +80,11 @@ class Scorer:
         if (on_budget or self.settings.on_budget) == "refuse":
             _refuse_unpaid(done)
         raw = combine(request, cheap.strengths, done.values, prior, models.gate.constants)
-        strengths = [done.values.get(i, guess) for i, guess in enumerate(cheap.strengths)]
+        strengths = cheap.strengths_or(done.values)
         adjustment = (
-            adjust_for_context(request, find_contrasts(cheap, models.predictor), strengths, raw)
+            adjust_for_context(
+                request, find_contrasts(cheap, models.predictor), cheap.first_or(done.values), raw
+            )
             if adjust
             else None
         )

@@ -6,7 +6,7 @@ says and reads explanation and text together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -15,7 +15,6 @@ import numpy as np
 
 from pipeline.records import Request
 from pipeline.simulation import MAX_STRENGTH, FloatArray
-from stages.explanation import EncodedExplanation
 from stages.features import Features
 from stages.head import Head
 from stages.observation import Observation, Observer
@@ -24,6 +23,8 @@ from stages.readings import hints_of, log_odds
 from stages.words import Column, Words
 
 HEAD_PATH = Path(__file__).parent / "data" / "head.safetensors"
+
+_SILENT = 0.01  # of 1: of the words up to which the reader speaks on one in a thousand
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,14 @@ class CheapPrediction:
         of_tokens = (_on_tokens(seen, by_word.strengths), _on_tokens(seen, by_word.first))
         return cls(seen, by_word, *of_tokens)
 
+    def strengths_or(self, simulated: Mapping[int, FloatArray]) -> list[FloatArray]:
+        """The prediction, and what an LLM said of the records that it simulated."""
+        return [simulated.get(i, guess) for i, guess in enumerate(self.strengths)]
+
+    def first_or(self, simulated: Mapping[int, FloatArray]) -> list[FloatArray]:
+        """The same with the head's answers, to compare with `CheapPredictor.predict_elsewhere`."""
+        return [simulated.get(i, guess) for i, guess in enumerate(self.first)]
+
     def at_peaks(self, column: Column) -> Column:
         """The column's entries at each record's peak token, for the records that have words."""
         records, texts = self.seen.request.records, self.seen.request.texts
@@ -82,12 +91,24 @@ class CheapPredictor:
 
     def judge(self, seen: Observation) -> CheapPrediction:
         """The same for a request already observed."""
-        return CheapPrediction.of(seen, self._judge(seen.explanation, seen.words, seen.columns))
+        first = self._first(seen.columns)
+        # Where the head is silent the reader has nothing to add.
+        heard = first > _SILENT
+        read = np.zeros(len(first))
+        hints = hints_of(seen.columns, first)
+        read[heard] = self.reader.read(seen.explanation.read, seen.words, hints, heard)
+        # On features alike to the training ones the reader is the better judge, on others it doubts
+        # too much, and the mean of both log-odds holds on either.
+        pooled = 1.0 / (1.0 + np.exp(-(log_odds(first) + log_odds(read)) / 2.0))
+        return CheapPrediction.of(seen, Judgement(MAX_STRENGTH * pooled, MAX_STRENGTH * first))
 
     def predict_elsewhere(
         self, seen: Observation, texts: Sequence[tuple[str, ...]]
     ) -> tuple[Words, FloatArray]:
-        """Predict the same explanation on further texts, judged by the request's own standards.
+        """Predict the same explanation on further texts, by the request's own standards.
+
+        The head's answers are enough for what is asked there: in what contexts, and on what words,
+        the explanation would fire too.
 
         Parameters
         ----------
@@ -98,15 +119,11 @@ class CheapPredictor:
         The texts' words, and shape (n_words,), strength 0-10.
         """
         words, columns = self.observer.observe_elsewhere(seen, texts)
-        return words, self._judge(seen.explanation, words, columns).strengths
+        return words, MAX_STRENGTH * self._first(columns)
 
-    def _judge(self, explanation: EncodedExplanation, words: Words, columns: Features) -> Judgement:
-        """The two rungs, pooled: on features alike to the training ones the reader is the better
-        judge, on others it doubts too much, and the mean of both log-odds holds on either."""
-        first = np.clip(self.head.predict(columns), 0.0, 1.0)
-        read = self.reader.read(explanation.read, words, hints_of(columns, first))
-        pooled = 1.0 / (1.0 + np.exp(-(log_odds(first) + log_odds(read)) / 2.0))
-        return Judgement(MAX_STRENGTH * pooled, MAX_STRENGTH * first)
+    def _first(self, columns: Features) -> FloatArray:
+        """The head's answer to each word, 0-1."""
+        return np.clip(self.head.predict(columns), 0.0, 1.0)
 
 
 def _on_tokens(seen: Observation, by_word: FloatArray) -> tuple[FloatArray, ...]:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -49,7 +50,7 @@ Linear = Callable[[str, Tensor], Tensor]
 
 
 def read_batch(batch: Batch, own: Mapping[str, Tensor], linear: Linear, layers: int) -> Tensor:
-    """The logit of each word's strength, shape (n_words,).
+    """The logit of each asked word's strength, shape (n_asked,).
 
     Parameters
     ----------
@@ -148,18 +149,25 @@ class Reader:
             }
         self._layers = len(encoder.layers.encoder.layer) - READ_FROM
 
-    def read(self, explanation: EncodedText, words: Words, hints: Tensor) -> FloatArray:
-        """Strength of each word, 0-1, shape (n_words,).
+    def read(
+        self,
+        explanation: EncodedText,
+        words: Words,
+        hints: Tensor,
+        asked: npt.NDArray[np.bool_],
+    ) -> FloatArray:
+        """Strength of each asked word, 0-1, shape (n_asked,).
 
         Parameters
         ----------
         hints : as from `hints_of`.
+        asked : shape (n_words,), whose strength is wanted; only what stands near is read.
         """
         parts = torch.split(hints, words.sizes.tolist())
         readings = [
             reading
-            for text, hint in zip(words.texts, parts, strict=True)
-            for reading in readings_of(explanation, text, hint)
+            for text, hint, of_text in zip(words.texts, parts, words.split(asked), strict=True)
+            for reading in readings_of(explanation, text, hint, of_text)
         ]
         out: list[FloatArray] = [np.zeros(0)] * len(readings)
         with torch.inference_mode(), torch.autocast("cpu", enabled=self._bfloat16):
@@ -168,7 +176,7 @@ class Reader:
                 found = (
                     read_batch(batch, self._weights, self._linear, self._layers).float().sigmoid()
                 )
-                sizes = [len(readings[i].hints) for i in chosen]
+                sizes = [len(readings[i].asked) for i in chosen]
                 for i, strengths in zip(chosen, torch.split(found.double(), sizes), strict=True):
                     out[i] = strengths.numpy()
         return np.concatenate(out) if out else np.zeros(0)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pipeline.simulation import FloatArray
+from pipeline.text import IntArray
 from stages.encoding import EncodedText
 
 HINTS = (
@@ -45,24 +46,27 @@ HINTS = (
 """Lexical features that the reader is told, since word pieces make exact matches hard to see."""
 
 _MOST_EXPLAINED = 256  # pieces of an explanation that are read; honest ones have some 30
+_REACH = 8  # words around those asked for that are read with them
 _CERTAIN = 0.002  # how far a strength is kept from 0 and 1
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One run of a text to be read, its words' hints, and the explanation.
+    """What is read of one run of a text, its words' hints, and the explanation.
 
     Attributes
     ----------
     explanation, pieces : shape (n_pieces, dim), as in `WordVectors`.
     owners : shape (n_pieces,), word of each of the run's pieces; -1 for the marks around it.
     hints : shape (n_words, len(HINTS) + 1), the last one a third of the head's answer as a logit.
+    asked : shape (n_asked,), the words whose strength is wanted.
     """
 
     explanation: npt.NDArray[np.float16]
     pieces: npt.NDArray[np.float16]
     owners: npt.NDArray[np.int64]
     hints: Tensor
+    asked: IntArray
 
     def __len__(self) -> int:
         return len(self.explanation) + len(self.pieces)
@@ -78,8 +82,9 @@ class Batch:
         pieces, 0 for the explanation's and the padding.
     padding : shape (n_texts, length), whether a place is empty.
     hints : shape (n_texts, length, n_hints).
-    asked : shape (n_texts, n_asked), places of the first piece and of each word's last one.
-    row, slot : shape (n_words,), where each word's is in `asked`.
+    asked : shape (n_texts, 1 + n_asked), places of the first piece and of each asked word's last
+        one.
+    row, slot : one entry an asked word, where its place is in `asked`.
     """
 
     states: Tensor
@@ -94,12 +99,12 @@ class Batch:
     def of(cls, readings: Sequence[Reading]) -> Batch:
         shape = len(readings), max(map(len, readings))
         dim, n_hints = readings[0].pieces.shape[1], readings[0].hints.shape[1]
-        states = np.zeros((*shape, dim), np.float32)
+        states = np.zeros((*shape, dim), np.float16)
         hints = np.zeros((*shape, n_hints), np.float32)
         of_text = np.zeros(shape, np.int64)
         padding = np.ones(shape, np.bool_)
-        most = max(len(reading.hints) for reading in readings)
-        asked = np.zeros((len(readings), 1 + most), np.int64)
+        sizes = np.array([len(reading.asked) for reading in readings])
+        asked = np.zeros((len(readings), 1 + sizes.max()), np.int64)
         for row, reading in enumerate(readings):
             start, end = len(reading.explanation), len(reading)
             states[row, :start] = reading.explanation
@@ -112,24 +117,31 @@ class Batch:
             # A word without a piece, beyond what the encoder takes, is read at the text's mark.
             last = np.zeros(len(reading.hints), dtype=np.int64)
             last[owners] = inside
-            asked[row, 1 : 1 + len(last)] = start + last
-        sizes = torch.tensor([len(reading.hints) for reading in readings])
-        row_of = torch.repeat_interleave(torch.arange(len(readings)), sizes)
-        slot = torch.arange(len(row_of)) - (sizes.cumsum(0) - sizes)[row_of] + 1
+            asked[row, 1 : 1 + sizes[row]] = start + last[reading.asked]
+        row_of = np.repeat(np.arange(len(readings)), sizes)
+        slot = np.arange(len(row_of)) - (sizes.cumsum() - sizes)[row_of] + 1
         return cls(
-            states=torch.from_numpy(states),
+            states=torch.from_numpy(states).float(),
             of_text=torch.from_numpy(of_text),
             padding=torch.from_numpy(padding),
             hints=torch.from_numpy(hints),
             asked=torch.from_numpy(asked),
-            row=row_of,
-            slot=slot,
+            row=torch.from_numpy(row_of),
+            slot=torch.from_numpy(slot),
         )
 
 
-def readings_of(explanation: EncodedText, text: EncodedText, hints: Tensor) -> list[Reading]:
-    """A text in the runs in which it was encoded: attention over a whole long one would take
-    memory by the square of its length."""
+def readings_of(
+    explanation: EncodedText, text: EncodedText, hints: Tensor, asked: npt.NDArray[np.bool_]
+) -> list[Reading]:
+    """What is read of a text, around the words that are asked for: one reading or none for each of
+    the runs in which it was encoded, as attention over a whole long text would take memory by the
+    square of its length.
+
+    Parameters
+    ----------
+    asked : shape (n_words,).
+    """
     told = explanation.vectors.pieces[:_MOST_EXPLAINED]
     pieces, owners = text.vectors.pieces, text.vectors.owners
     # Two marks side by side, then a word: one run ends and the next begins.
@@ -137,15 +149,27 @@ def readings_of(explanation: EncodedText, text: EncodedText, hints: Tensor) -> l
     cuts = (np.flatnonzero(marks[:-2] & marks[1:-1] & ~marks[2:]) + 1).tolist()
     words = [0, *(int(owners[cut + 1]) for cut in cuts), len(hints)]
     bounds = zip(pairwise([0, *cuts, len(pieces)]), pairwise(words), strict=True)
+    # The marks are read in any case.
+    read = np.append(_around(asked), True)[owners]
     return [
         Reading(
             told,
-            pieces[start:end],
-            np.where(marks[start:end], -1, owners[start:end] - first),
+            pieces[start:end][read[start:end]],
+            np.where(marks, -1, owners - first)[start:end][read[start:end]],
             hints[first:last],
+            np.flatnonzero(asked[first:last]),
         )
         for (start, end), (first, last) in bounds
+        if asked[first:last].any()
     ]
+
+
+def _around(asked: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The words at most `_REACH` from one that is asked for."""
+    here = np.arange(len(asked))
+    sums = np.append(0, np.cumsum(asked))
+    low, high = np.maximum(here - _REACH, 0), np.minimum(here + _REACH + 1, len(asked))
+    return np.asarray(sums[high] > sums[low])
 
 
 def hints_of(columns: Mapping[str, Any], first: FloatArray) -> Tensor:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sized
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from models import minilm, predictor, request, words_of
@@ -29,9 +31,13 @@ def no_hints(words: Words) -> torch.Tensor:
     return torch.zeros(len(words), len(HINTS) + 1)
 
 
+def every(words: Sized) -> npt.NDArray[np.bool_]:
+    return np.full(len(words), True)
+
+
 def read(explanation: str, *texts: str) -> list[FloatArray]:
     words = Words(encoded(*texts))
-    found = predictor().reader.read(encoded(explanation)[0], words, no_hints(words))
+    found = predictor().reader.read(encoded(explanation)[0], words, no_hints(words), every(words))
     return words.split(found)
 
 
@@ -55,9 +61,9 @@ def test_the_layers_are_the_encoders_own() -> None:
 def test_every_word_is_read() -> None:
     found = read("foxes", *TEXTS)
     assert [len(of_text) for of_text in found] == [len(words) for words in words_of(*TEXTS)]
-    every = np.concatenate(found)
-    assert every.min() > 0
-    assert every.max() < 1
+    strengths = np.concatenate(found)
+    assert strengths.min() > 0
+    assert strengths.max() < 1
 
 
 def test_what_is_read_at_once_changes_nothing() -> None:
@@ -70,8 +76,37 @@ def test_the_explanation_and_the_head_both_count() -> None:
     reader, fox, dog = predictor().reader, *encoded("foxes", "dogs")
     silent, firing = no_hints(words), no_hints(words)
     firing[3] = 1.0
-    assert reader.read(fox, words, firing)[3] > reader.read(fox, words, silent)[3] + 0.05
-    assert abs(reader.read(fox, words, silent) - reader.read(dog, words, silent)).max() > 1e-4
+    asked = every(words)
+    before = reader.read(fox, words, silent, asked)
+    assert reader.read(fox, words, firing, asked)[3] > before[3] + 0.05
+    assert abs(before - reader.read(dog, words, silent, asked)).max() > 1e-4
+
+
+def test_only_what_is_asked_for_is_answered() -> None:
+    words = Words(encoded(*TEXTS))
+    reader, (fox,) = predictor().reader, encoded("foxes")
+    asked = np.arange(len(words)) % 3 == 1
+    some = reader.read(fox, words, no_hints(words), asked)
+    all_of_them = reader.read(fox, words, no_hints(words), every(words))
+    np.testing.assert_allclose(some, all_of_them[asked], atol=1e-5)
+    assert reader.read(fox, words, no_hints(words), ~every(words)).shape == (0,)
+
+
+def test_only_what_stands_near_is_read() -> None:
+    near, far = ("a fox ran " + " ".join([word] * 40) for word in ("home", "vote"))
+    reader, (fox,) = predictor().reader, encoded("foxes")
+    asked = np.arange(43) == 1
+    (text,) = encoded(near)
+    (reading,) = readings_of(fox, text, torch.zeros(43, 1), asked)
+    assert reading.asked.tolist() == [1]
+    assert reading.owners.tolist() == [-1, *range(10), -1]
+    assert len(reading.pieces) == len(reading.owners)
+    words = Words([text])
+    alone = reader.read(fox, words, no_hints(words), asked)
+    assert alone == pytest.approx(
+        reader.read(fox, words, no_hints(words), every(words))[1], abs=0.1
+    )
+    assert reader.read(fox, Words(encoded(far)), no_hints(words), asked).shape == (1,)
 
 
 def test_a_text_longer_than_the_encoder_takes_is_read_whole() -> None:
@@ -83,7 +118,7 @@ def test_a_text_longer_than_the_encoder_takes_is_read_whole() -> None:
 def test_a_long_text_is_read_in_the_runs_in_which_it_was_encoded() -> None:
     fox, text = encoded("fox", " ".join(["a fox ran"] * 150))
     hints = torch.arange(450.0)[:, None]
-    readings = readings_of(fox, text, hints)
+    readings = readings_of(fox, text, hints, every(hints))
     assert [len(reading.hints) for reading in readings] == [250, 200]
     assert torch.equal(torch.cat([reading.hints for reading in readings]), hints)
     for reading in readings:
@@ -95,13 +130,13 @@ def test_words_without_pieces_make_no_run_of_their_own() -> None:
     for words in ("\ufffd", "\ufffd a \ufffd", " ".join(["\ufffd"] * 600)):
         fox, text = encoded("fox", words)
         n_words = len(text.words)
-        (reading,) = readings_of(fox, text, torch.zeros(n_words, 1))
+        (reading,) = readings_of(fox, text, torch.zeros(n_words, 1), every(text.words))
         assert len(reading.hints) == n_words
 
 
 def test_of_an_endless_explanation_the_beginning_is_read() -> None:
     endless, text = encoded("fox " * 2000, "a fox")
-    (reading,) = readings_of(endless, text, torch.zeros(2, 1))
+    (reading,) = readings_of(endless, text, torch.zeros(2, 1), every(text.words))
     assert len(reading) < 300
 
 
@@ -113,7 +148,8 @@ def test_any_explanation_can_be_read(explanation: str) -> None:
 
 def test_nothing_is_read_of_no_text() -> None:
     words = Words(encoded(""))
-    assert predictor().reader.read(encoded("fox")[0], words, no_hints(words)).shape == (0,)
+    (fox,) = encoded("fox")
+    assert predictor().reader.read(fox, words, no_hints(words), every(words)).shape == (0,)
 
 
 def test_hints_stay_in_range() -> None:
@@ -135,7 +171,7 @@ def test_hints_are_features() -> None:
 
 def test_a_batch_puts_each_word_where_its_last_piece_stands() -> None:
     fox, text = encoded("fox", "unbelievably odd")
-    batch = Batch.of(readings_of(fox, text, torch.ones(2, 3)))
+    batch = Batch.of(readings_of(fox, text, torch.ones(2, 3), every(text.words)))
     start = len(fox.vectors.pieces)
     last = np.flatnonzero(text.vectors.owners == 0)[-1]
     assert batch.asked.tolist() == [[0, start + last, start + last + 1]]
@@ -158,8 +194,9 @@ def test_a_saved_reader_reads_the_same(tmp_path: Path) -> None:
     predictor().reader.save(path)
     words = Words(encoded(*TEXTS))
     (fox,) = encoded("foxes")
-    again = Reader.load(path, minilm()).read(fox, words, no_hints(words))
-    np.testing.assert_array_equal(again, predictor().reader.read(fox, words, no_hints(words)))
+    given = fox, words, no_hints(words), every(words)
+    again = Reader.load(path, minilm()).read(*given)
+    np.testing.assert_array_equal(again, predictor().reader.read(*given))
 
 
 @pytest.mark.parametrize("about", [None, {"hints": ["a"], "read_from": 4}, {"hints": 3}])
