@@ -208,7 +208,10 @@ def main() -> None:
         serve()
     except (ConfigurationError, OSError) as error:
         sys.exit(f"server: {error}")
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        # A thread whose stack finds no room is a RuntimeError.
+        if isinstance(error, RuntimeError) and "new thread" not in str(error):
+            raise
         sys.exit("server: out of memory; it takes about 2 GB of address space")
     logging.shutdown()
     # To take the models apart can take seconds, which a supervisor may not grant.
