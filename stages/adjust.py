@@ -48,7 +48,7 @@ def adjust_for_context(
     raw : the raw score; nothing is taken off one that is not positive.
     """
     at_peaks = [
-        strengths[record][request.texts[record].word_tokens[word]]
+        strengths[record][request.texts[record].token_words == word].max()
         for record, word in peaks_of(request)
     ]
     match = float(np.mean(at_peaks or [0.0])) / MAX_STRENGTH

@@ -53,7 +53,7 @@ class CheapPrediction:
 
     @classmethod
     def of(cls, seen: Observation, by_word: Judgement) -> Self:
-        """Put each word's strength on its last token, as the recorded simulations do.
+        """Put each word's strength on one of its tokens: see `stages.spots`.
 
         Where words share a token ("fox," of a tokenizer that cuts at spaces), the strongest counts.
         """
@@ -129,8 +129,9 @@ class CheapPredictor:
 def _on_tokens(seen: Observation, by_word: FloatArray) -> tuple[FloatArray, ...]:
     """One array a record, shape (n_tokens,)."""
     strengths = []
-    for text, values in zip(seen.request.texts, seen.words.split(by_word), strict=True):
+    parts = zip(seen.request.texts, seen.spots, seen.words.split(by_word), strict=True)
+    for text, spots, values in parts:
         of_record = np.zeros(len(text.spans))
-        np.maximum.at(of_record, text.word_tokens, values)
+        np.maximum.at(of_record, spots, values)
         strengths.append(of_record)
     return tuple(strengths)

@@ -100,9 +100,9 @@ def evidence_of(
     words, columns = cheap.seen.words, cheap.seen.columns
     final = np.concatenate(
         [
-            simulated[i][text.word_tokens] if i in simulated else own
-            for i, (text, own) in enumerate(
-                zip(cheap.seen.request.texts, words.split(cheap.by_word.strengths), strict=True)
+            simulated[i][spots] if i in simulated else own
+            for i, (spots, own) in enumerate(
+                zip(cheap.seen.spots, words.split(cheap.by_word.strengths), strict=True)
             )
         ]
     )
@@ -142,7 +142,7 @@ def _evidence(
 ) -> TokenEvidence:
     seen = cheap.seen
     record = int(seen.words.text_of[at])
-    token = int(seen.request.texts[record].word_tokens[seen.words.position[at]])
+    token = int(seen.spots[record][seen.words.position[at]])
     predicted, first = (float(x[at]) for x in (cheap.by_word.strengths, cheap.by_word.first))
     return TokenEvidence(
         record=record,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from pipeline.records import Request
+from pipeline.text import IntArray
 from stages.encoding import TextEncoder
 from stages.explanation import EncodedExplanation, encode_explanation, parts_of
 from stages.features import Features, features
+from stages.spots import spots_of
 from stages.words import Words
 
 _RECENT = 6
@@ -23,6 +25,12 @@ class Observation:
     explanation: EncodedExplanation
     words: Words
     columns: Features
+
+    @cached_property
+    def spots(self) -> tuple[IntArray, ...]:
+        """Of each record's words, the token on which a strength stands."""
+        parsed = self.explanation.parsed
+        return tuple(spots_of(parsed, text) for text in self.request.texts)
 
 
 class Observer:
