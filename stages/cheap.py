@@ -24,7 +24,7 @@ from stages.words import Column, Words
 
 HEAD_PATH = Path(__file__).parent / "data" / "head.safetensors"
 
-_SILENT = 0.01  # of 1: of the words up to which the reader speaks on one in a thousand
+_SILENT = 0.01  # 0-1; where the head says less, the reader speaks on one word in a thousand
 
 
 @dataclass(frozen=True, slots=True)
