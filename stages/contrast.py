@@ -244,7 +244,9 @@ def _shared_out(counts: Sequence[tuple[str, int]], texts: int, own: set[int]) ->
     total = sum(count for _, count in known)
     chosen: dict[int, int] = {}
     for word, count in known:
-        found = [place for place in corpus.places[word] if place[0] not in own]
+        found = corpus.places[word]
+        if own:
+            found = [place for place in found if place[0] not in own]
         wanted = max(1, round(texts * count / total))
         step = max(1, len(found) // wanted)
         for text, position in found[::step][:wanted]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -45,11 +46,10 @@ def encode_explanation(text: str, encoder: TextEncoder) -> EncodedExplanation:
     """Parse an explanation and embed its parts."""
     parsed = parse(text)
     alone = _alone(parsed)
-    encoded = encoder.encode(parts_of(text))
-    singles = encoded[-len(alone) :]
-    sentences = encoded[: -len(alone)]
+    *sentences, singles = encoder.encode(parts_of(text))
     means = np.stack([_mean(part.vectors.contextual) for part in sentences])
     whole, examples = sentences[0], sentences[3:]
+    ends = np.cumsum([len(words) for words in alone.values()])
     content = {*alone["head"], *alone["context"], *alone["target"], *alone["example"]}
     is_content = np.array([normalise(word) in content for word in whole.written], dtype=bool)
     return EncodedExplanation(
@@ -61,21 +61,19 @@ def encode_explanation(text: str, encoder: TextEncoder) -> EncodedExplanation:
         example_stems=np.concatenate([whole.stems[:0], *(part.stems for part in examples)]),
         phrases=means[3:],
         spoken=whole.vectors.contextual[is_content].astype(np.float32),
-        static={
-            name: part.vectors.static.astype(np.float32)
-            for name, part in zip(alone, singles, strict=True)
-        },
+        static=dict(zip(alone, np.split(singles.vectors.static, ends[:-1]), strict=True)),
         read=whole,
     )
 
 
 def parts_of(text: str) -> list[tuple[str, ...]]:
-    """The words of what is embedded of an explanation: of its sentences, then of those alone."""
+    """The words of what is embedded of an explanation: of its sentences, then all those alone."""
     parsed = parse(text)
     phrases = [*parsed.terms_with("example"), *multiword(parsed.terms_with("target"))]
     sources = [text, parsed.head, parsed.context, *(term.text for term in phrases)]
     sentences = [tuple(WORD.findall(source)) for source in sources]
-    return sentences + [tuple(words) for words in _alone(parsed).values()]
+    # Of these only static vectors count, which are the same in any company.
+    return [*sentences, tuple(chain.from_iterable(_alone(parsed).values()))]
 
 
 def _alone(parsed: Explanation) -> dict[str, list[str]]:

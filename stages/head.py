@@ -86,8 +86,10 @@ class Head:
         """The sum of the leaves that each row comes to: those that no split rules out."""
         table = self._table
         ruled_out = np.zeros((len(self.roots), columns.shape[1]), np.uint32)
+        taken = np.empty(ruled_out.shape, np.float32)
         for column, threshold, left in zip(table.column, table.threshold, table.left, strict=True):
-            right = columns.take(column, axis=0) > threshold[:, None]
+            columns.take(column, axis=0, out=taken, mode="clip")  # nothing to clip; checks cost
+            right = taken > threshold[:, None]
             # Where a row goes right, the leaves on the left are out of reach.
             ruled_out |= right * left[:, None]
         # Of those in reach, the first one: its bit stands lowest.
