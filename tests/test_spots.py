@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from benchmarks.dataset import load
 from pipeline.text import decode
 from stages.lexical import parse
 from stages.spots import spots_of
@@ -37,3 +39,15 @@ def test_a_strength_stands_on_the_token_that_is_named(
 def test_texts_without_words_have_no_spots() -> None:
     assert standing("apostrophes") == []
     assert standing("the word 'fox'", " ", "\n") == []
+
+
+def test_recorded_simulations_stand_there() -> None:
+    there = on_the_last = 0.0
+    for case in load(0):
+        parsed = parse(case.all_records.explanation)
+        for text, strengths in zip(case.all_records.texts, case.simulated, strict=True):
+            spots = spots_of(parsed, text)
+            elsewhere = np.flatnonzero(spots != text.word_tokens)
+            there += strengths[spots[elsewhere]].sum()
+            on_the_last += strengths[text.word_tokens[elsewhere]].sum()
+    assert there > 10 * on_the_last > 0
