@@ -8,7 +8,7 @@ export HF_HUB_OFFLINE ?= 1
 # Threads that wait by spinning starve the others where cores are few.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: audit bench-compare bench-judgement bench-parity bench-ray bench-scale bench-speed bench-spend bench-trust demo lint lock screenshots serve test train clean
+.PHONY: audit bench-compare bench-further bench-judgement bench-parity bench-ray bench-scale bench-speed bench-spend bench-trust demo lint lock screenshots serve test train clean
 
 demo: .venv/ready
 	$(BIN)/neuron-scorer demo
@@ -39,6 +39,10 @@ bench-judgement: .venv/ready
 # As bench-judgement: features that the judging models have not seen.
 bench-compare: .venv/ready
 	$(BIN)/python -m benchmarks.compare
+
+# As bench-judgement, with explanations of other kinds.
+bench-further: .venv/ready
+	$(BIN)/python -m benchmarks.further
 
 bench-parity: .venv/ready
 	$(BIN)/python -m benchmarks.classic_parity

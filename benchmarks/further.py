@@ -1,0 +1,165 @@
+"""Other kinds of explanation of features never seen: `make bench-further`.
+
+Six further explanations of each recorded feature, simulated by a chat LLM (`data/README.md`), are
+judged by the models that were fitted on the other folds; no model was fitted on any of them.
+Intervals are 95 % bootstrap intervals over features. Writes `benchmarks/results/further.md`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.dataset import FOLDS, Case, load
+from benchmarks.folds import fold_models
+from pipeline.records import Request
+from pipeline.simulation import FloatArray
+from stages.embedding import MiniLM
+from stages.encoding import TextEncoder
+from stages.lexical import parse
+from stages.observation import Observer
+from stages.spots import spots_of
+
+DATA = Path(__file__).parent / "data" / "further.jsonl.gz"
+KINDS = ("sense", "context", "sisters", "wrong", "topic", "free")
+RESULTS = Path(__file__).parent / "results" / "further.md"
+_RESAMPLES = 1000
+_APART = 0.2  # LLM scores that differ by less rank nothing
+_SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The LLM's score of an explanation, and what is estimated without one."""
+
+    kind: str
+    llm: float
+    estimate: float
+    half_width: float
+
+
+Measure = Callable[[Sequence[Found]], float]
+
+_MEASURES: dict[str, Measure] = {
+    "LLM score": lambda found: float(np.mean([f.llm for f in found])),
+    "estimate": lambda found: float(np.mean([f.estimate for f in found])),
+    "Pearson": lambda found: float(
+        np.corrcoef([f.llm for f in found], [f.estimate for f in found])[0, 1]
+    ),
+    "MAE": lambda found: float(np.mean([abs(f.llm - f.estimate) for f in found])),
+    "coverage of the 90 % interval": lambda found: float(
+        np.mean([abs(f.llm - f.estimate) <= f.half_width for f in found])
+    ),
+}
+
+
+def main() -> None:
+    features = _judged()
+    lines = [
+        "# Further explanations",
+        "",
+        "Six other explanations of each of 100 features that the judging models have not seen, on"
+        " top records; none was taught. 95 % bootstrap intervals over features in brackets. Written"
+        " by `make bench-further`.",
+        "",
+        f"| | all | {' | '.join(KINDS)} |",
+        f"|{'---|' * (len(KINDS) + 2)}",
+    ]
+    for name, measure in _MEASURES.items():
+        cells = [_of_kinds(features, measure, kinds) for kinds in (KINDS, *((k,) for k in KINDS))]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    ranked = [_ranked(found) for found in features]
+    right = _bootstrap(len(features), lambda drawn: _mean([ranked[i] for i in drawn]))
+    lines += [
+        "",
+        f"Of two explanations of a feature whose LLM scores differ by more than {_APART}, the"
+        f" better one has the higher estimate in a share of {right}.",
+    ]
+    RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print(*lines, sep="\n")
+
+
+def further_cases(cases: Sequence[Case]) -> list[Case]:
+    """Further explanations of the features of `cases`, on their top records, in their folds."""
+    known = {case.feature: case for case in cases}
+    with gzip.open(DATA, "rt", encoding="utf-8") as lines:
+        features = [json.loads(line) for line in lines]
+    return [
+        _case(known[of_feature["feature"]], explanation)
+        for of_feature in features
+        for explanation in of_feature["explanations"]
+    ]
+
+
+def _case(case: Case, explanation: Mapping[str, Any]) -> Case:
+    """A word's strength stands on the token where the recorded LLM puts it."""
+    request = Request(explanation["text"], case.top.records)
+    simulated = []
+    for index, text in enumerate(request.texts):
+        by_word = np.zeros(len(text.words))
+        for word, strength in explanation["simulated"].get(str(index), {}).items():
+            by_word[int(word)] = strength
+        of_tokens = np.zeros(len(text.spans))
+        np.maximum.at(of_tokens, spots_of(parse(explanation["text"]), text), by_word)
+        simulated.append(of_tokens)
+    return replace(
+        case,
+        kind=explanation["kind"],
+        top=request,
+        all_records=request,
+        simulated=tuple(simulated),
+    )
+
+
+def _judged() -> list[list[Found]]:
+    """The explanations of each feature."""
+    minilm = MiniLM()
+    observer = Observer(TextEncoder(minilm, most_words=2_000_000))
+    models = [fold_models(fold, observer, minilm) for fold in range(FOLDS)]
+    found: dict[str, list[Found]] = {}
+    for case in further_cases(load()):
+        judge = models[case.fold]
+        prior = judge.gate.estimate(judge.predictor.predict(case.top))
+        half = judge.gate.half_width(prior, 0, len(case.top.records))
+        one = Found(case.kind, case.llm_score, prior.score, half)
+        found.setdefault(case.feature, []).append(one)
+    return list(found.values())
+
+
+def _ranked(found: Sequence[Found]) -> FloatArray:
+    """Whether each pair of explanations that the LLM tells apart is ranked as by the LLM."""
+    return np.array(
+        [
+            float((a.llm > b.llm) == (a.estimate > b.estimate))
+            for a, b in combinations(found, 2)
+            if abs(a.llm - b.llm) > _APART
+        ]
+    )
+
+
+def _mean(parts: Sequence[FloatArray]) -> float:
+    return float(np.concatenate(parts).mean())
+
+
+def _of_kinds(features: Sequence[list[Found]], measure: Measure, kinds: Sequence[str]) -> str:
+    chosen = [[f for f in found if f.kind in kinds] for found in features]
+    return _bootstrap(len(chosen), lambda drawn: measure([f for i in drawn for f in chosen[i]]))
+
+
+def _bootstrap(features: int, figure: Callable[[Iterable[int]], float]) -> str:
+    """A figure of the features of these indices with its interval, e.g. "0.81 (0.78, 0.84)"."""
+    rng = np.random.default_rng(_SEED)
+    drawn = [figure(rng.integers(features, size=features)) for _ in range(_RESAMPLES)]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return f"{figure(range(features)):.2f} ({low:.2f}, {high:.2f})"
+
+
+if __name__ == "__main__":
+    main()
