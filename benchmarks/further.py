@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks.dataset import FOLDS, Case, load
 from benchmarks.folds import fold_models
+from benchmarks.judgement_table import bootstrap
 from pipeline.records import Request
 from pipeline.simulation import FloatArray
 from stages.embedding import MiniLM
@@ -30,9 +31,7 @@ from stages.spots import spots_of
 DATA = Path(__file__).parent / "data" / "further.jsonl.gz"
 KINDS = ("sense", "context", "sisters", "wrong", "topic", "free")
 RESULTS = Path(__file__).parent / "results" / "further.md"
-_RESAMPLES = 1000
 _APART = 0.2  # LLM scores that differ by less rank nothing
-_SEED = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ def main() -> None:
         cells = [_of_kinds(features, measure, kinds) for kinds in (KINDS, *((k,) for k in KINDS))]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     ranked = [_ranked(found) for found in features]
-    right = _bootstrap(len(features), lambda drawn: _mean([ranked[i] for i in drawn]))
+    right = bootstrap(lambda drawn: _mean([ranked[i] for i in drawn]), len(features), digits=2)
     lines += [
         "",
         f"Of two explanations of a feature whose LLM scores differ by more than {_APART}, the"
@@ -150,15 +149,9 @@ def _mean(parts: Sequence[FloatArray]) -> float:
 
 def _of_kinds(features: Sequence[list[Found]], measure: Measure, kinds: Sequence[str]) -> str:
     chosen = [[f for f in found if f.kind in kinds] for found in features]
-    return _bootstrap(len(chosen), lambda drawn: measure([f for i in drawn for f in chosen[i]]))
-
-
-def _bootstrap(features: int, figure: Callable[[Iterable[int]], float]) -> str:
-    """A figure of the features of these indices with its interval, e.g. "0.81 (0.78, 0.84)"."""
-    rng = np.random.default_rng(_SEED)
-    drawn = [figure(rng.integers(features, size=features)) for _ in range(_RESAMPLES)]
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return f"{figure(range(features)):.2f} ({low:.2f}, {high:.2f})"
+    return bootstrap(
+        lambda drawn: measure([f for i in drawn for f in chosen[i]]), len(chosen), digits=2
+    )
 
 
 if __name__ == "__main__":

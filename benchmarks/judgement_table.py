@@ -144,11 +144,15 @@ class Table:
         return lines
 
     def _interval(self, measure: Measure) -> str:
-        """The figure of all features, and its bootstrap interval."""
-        rng, n = np.random.default_rng(SEED), len(self.judged)
-        drawn = [measure(rng.integers(n, size=n)) for _ in range(RESAMPLES)]
-        low, high = np.nanquantile(drawn, [0.025, 0.975])
-        return f"{measure(np.arange(n)):.3f} ({low:.2f}, {high:.2f})"
+        return bootstrap(measure, len(self.judged), digits=3)
+
+
+def bootstrap(measure: Measure, features: int, digits: int) -> str:
+    """The figure of all features with its bootstrap interval, e.g. "0.81 (0.78, 0.84)"."""
+    rng = np.random.default_rng(SEED)
+    drawn = [measure(rng.integers(features, size=features)) for _ in range(RESAMPLES)]
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    return f"{measure(np.arange(features)):.{digits}f} ({low:.2f}, {high:.2f})"
 
 
 def _above(one: FloatArray, other: FloatArray) -> Measure:
