@@ -91,7 +91,8 @@ def test_a_cluster_scores_as_one_process_does_and_reads_no_more_than_it_can_work
     results = [next(found) for _ in range(12)]
     with pytest.raises(InvalidRequest, match=r"requests\[12\].explanation: is empty"):
         next(found)
-    assert len(read) <= 100
+    # Ten requests a task: one task is given, and sixteen may wait, however late the next one is.
+    assert len(read) <= 10 * (1 + 16)
     alone = list(shared_scorer().score_many(requests(12)))
     # With other numbers of threads and other batches, other roundings, in bfloat16 coarse ones.
     assert [one.score for one in results] == pytest.approx([one.score for one in alone], abs=0.01)
