@@ -15,7 +15,6 @@ For context and breadth, the texts of `stages.contrast` join the correlation wit
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,11 +23,13 @@ from pipeline.records import Request
 from pipeline.result import Adjustment, ContrastText
 from pipeline.simulation import MAX_STRENGTH, FloatArray
 from stages.background import background
-from stages.contrast import Contrast, Contrasts, peaks_of
-from stages.lexical import normalise, stem, words_of
+from stages.contrast import Contrast, Contrasts
+from stages.lexical import stem, words_of
+from stages.peaks import kinds_of, peak_stems, peaks_of
 
 _TOTAL_WEIGHT = 0.5  # of a kind's words at most, as a share of the records' tokens
 _FREE_WORDS = 4  # peak words that a description may name without being a list
+_WEAK = 0.05  # share of the largest activation from which a record's peak may be listed
 _SHOWN = 5
 
 
@@ -117,27 +118,15 @@ def _kept_of_list(request: Request) -> float:
     A description may name one more than there are kinds of peaks. Beyond `_FREE_WORDS` each counts
     twice, since a list that fits has a higher correlation than most descriptions.
     """
-    peaks, listed = _listed(request)
-    named = max(len(listed), 1)
-    free = min(_FREE_WORDS, _kinds(peaks) + 1.0)
+    named = max(len(_listed(request)), 1)
+    free = min(_FREE_WORDS, kinds_of(peak_stems(request)) + 1.0)
     return min(1.0, free / named) * min(1.0, _FREE_WORDS / named)
 
 
-def _listed(request: Request) -> tuple[Counter[str], set[str]]:
-    """The stems of the peak words, and which of them the explanation names."""
-    peaks = Counter(
-        stem(normalise(request.texts[record].words[word])) for record, word in peaks_of(request)
-    )
-    return peaks, peaks.keys() & {stem(word) for word in words_of(request.explanation)}
-
-
-def _kinds(peaks: Counter[str]) -> float:
-    """How many different peak words there are, rare ones counted for less.
-
-    The exponential of the entropy: Hill 1973, "Diversity and Evenness".
-    """
-    shares = np.array(list(peaks.values())) / max(peaks.total(), 1)
-    return float(np.exp(-shares @ np.log(shares)))
+def _listed(request: Request) -> set[str]:
+    """The stems of peak words that the explanation names; a list has those of weak records, too."""
+    peaks = peak_stems(request, least=_WEAK)
+    return peaks.keys() & {stem(word) for word in words_of(request.explanation)}
 
 
 def _reason(match: float, context: Contrast, breadth: Contrast, request: Request) -> str:
@@ -156,10 +145,8 @@ def _reason(match: float, context: Contrast, breadth: Contrast, request: Request
             "which it names and which fire in no record"
         )
     if _kept_of_list(request) < 1.0:
-        peaks, listed = _listed(request)
-        parts.append(
-            f"it names {len(listed)} words on which {peaks.total()} records peak, one by one"
-        )
+        listed = len(_listed(request))
+        parts.append(f"it names {listed} words on which the records peak, one by one")
     return "; ".join(parts)
 
 

@@ -29,6 +29,7 @@ from stages.cheap import CheapPrediction, CheapPredictor
 from stages.embedding import Float32Array
 from stages.explanation import words_in
 from stages.lexical import Explanation, normalise, parse, stem, word_lists
+from stages.peaks import peaks_of
 from stages.words import Words
 
 _REACH = 2  # words on either side that count as the context
@@ -38,7 +39,6 @@ _CONTEXTS_JUDGED = 12
 _BREADTH_TEXTS = 12
 _PEAK_WORDS = 4
 _NAMED_WORDS = 12
-_STRONG = 0.5  # share of the largest activation from which a record's peak counts
 _SILENT = 0.2  # share of the largest activation up to which a word does not fire
 
 Place = tuple[int, int]
@@ -185,17 +185,6 @@ def _texts(places: Sequence[Place]) -> list[tuple[str, ...]]:
 def _places_in(words: Words, places: Sequence[Place]) -> IntArray:
     """Which of the texts' words the places are."""
     return words.starts + np.array([position for _, position in places], dtype=np.int64)
-
-
-def peaks_of(request: Request) -> list[tuple[int, int]]:
-    """(record, word) of each strong record's peak."""
-    largest = max(float(record.values.max()) for record in request.records)
-    found = []
-    for index, (record, text) in enumerate(zip(request.records, request.texts, strict=True)):
-        word = int(text.token_words[record.values.argmax()])
-        if largest > 0 and record.values.max() >= _STRONG * largest and word >= 0:
-            found.append((index, word))
-    return found
 
 
 def _named_but_silent(parsed: Explanation, request: Request) -> dict[str, int]:

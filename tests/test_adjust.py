@@ -160,7 +160,7 @@ LISTED = [f"one {word}*9 here" for word in ("king", "fox", "ship", "tree", "sea"
 def test_naming_the_peak_words_one_by_one_costs() -> None:
     found = adjust(request("'king', 'fox', 'ship', 'tree', 'sea', 'bread'", *LISTED), raw=0.6)
     assert found.for_listing > 0.1
-    assert "names 6 words on which 7 records peak" in found.reason
+    assert "names 6 words on which the records peak" in found.reason
     assert adjust(request("'king', 'fox', 'ship'", *LISTED), raw=0.6).for_listing == 0.0
 
 
@@ -168,6 +168,14 @@ def test_naming_words_that_peak_hardly_ever_costs() -> None:
     texts = [f"{n} king*9 here" for n in range(9)] + ["one fox*9 here", "one ship*9 here"]
     assert adjust(request("'king', 'fox'", *texts), raw=0.6).for_listing == 0.0
     assert adjust(request("'king', 'fox', 'ship'", *texts), raw=0.6).for_listing > 0.02
+
+
+def test_listing_the_peak_words_of_weak_records_costs_too() -> None:
+    strong = [f"{n} king*9 here" for n in range(9)]
+    weak = ["one fox*2 here", "one ship*3 here"]
+    asked = request("'king', 'fox', 'ship'", *strong, *weak)
+    assert adjust(asked, raw=0.6).for_listing > 0.02
+    assert adjust(request("'king', 'fox', 'ship'", *strong), raw=0.6).for_listing == 0.0
 
 
 def test_a_list_costs_the_more_the_longer_it_is_however_well_it_fits() -> None:

@@ -7,7 +7,7 @@ from models import predictor, request
 from pipeline.records import Request
 from stages import contrast
 from stages.background import background
-from stages.contrast import Contrasts, _largest, find_contrasts, peaks_of, places_of
+from stages.contrast import Contrasts, _largest, find_contrasts, places_of
 from stages.lexical import normalise
 
 LEADERS = tuple(
@@ -115,8 +115,3 @@ def test_without_places_there_are_no_texts(texts: tuple[str, ...]) -> None:
     found = contrasts_of(request("zyzzyvas", *texts))
     assert found.context.texts == found.breadth.texts == ()
     assert found.context.elsewhere == found.dependence == 0.0
-
-
-def test_peaks_are_those_of_the_strong_records() -> None:
-    asked = request("a", "a fox*9 ran", "the dog*3", "the cat*5 sat", "it")
-    assert peaks_of(asked) == [(0, 1), (2, 1)]
