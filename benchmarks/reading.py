@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pipeline.simulation import FloatArray
 from stages.embedding import READ_FROM, MiniLM
 from stages.reader import LINEARS, Reader, encoder_weights, read_batch
 from stages.readings import HINTS, Batch, Reading
 
-EPOCHS = 2
 _BATCH = 32
 _RATE = 1e-3
 _RANK = 16
@@ -26,14 +26,14 @@ _SHUFFLE = 6.0  # pieces by which texts of a batch may differ in length, so that
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A reading and the strength of each of its words, 0-1."""
+    """A reading and the strength of each word that it asks for, 0-1."""
 
     reading: Reading
     target: FloatArray
 
 
 def fit_reader(examples: Sequence[Example], encoder: MiniLM, seed: int) -> Reader:
-    """Teach a reader; cross-entropy of each word's strength, taken as a probability."""
+    """Teach a reader in one pass; cross-entropy of each strength, taken as a probability."""
     rng = np.random.default_rng(seed)
     base = encoder_weights(encoder)
     taught = _untaught(base, torch.Generator().manual_seed(seed))
@@ -46,27 +46,26 @@ def fit_reader(examples: Sequence[Example], encoder: MiniLM, seed: int) -> Reade
         learned = functional.linear(x, taught[f"{name}.down"])
         return plain + functional.linear(learned, taught[f"{name}.up"])
 
-    steps = EPOCHS * math.ceil(len(examples) / _BATCH)
+    lengths = np.array([len(example.reading) for example in examples])
+    order = np.argsort(lengths + _SHUFFLE * rng.normal(size=len(lengths)))
+    batches = [order[i : i + _BATCH] for i in range(0, len(order), _BATCH)]
     optimiser = torch.optim.AdamW(parameters, lr=_RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, _RATE, total_steps=steps + 1, pct_start=0.1
+        optimiser, _RATE, total_steps=len(batches) + 1, pct_start=0.1
     )
-    lengths = np.array([len(example.reading) for example in examples])
-    for _ in range(EPOCHS):
-        order = np.argsort(lengths + _SHUFFLE * rng.normal(size=len(lengths)))
-        batches = [order[i : i + _BATCH] for i in range(0, len(order), _BATCH)]
-        for index in rng.permutation(len(batches)):
-            chosen = [examples[i] for i in batches[index]]
-            batch = Batch.of([example.reading for example in chosen])
-            with half:
-                logits = read_batch(batch, base | taught, linear, _layers(encoder)).float()
-            target = torch.from_numpy(np.concatenate([e.target for e in chosen])).float()
-            loss = functional.binary_cross_entropy_with_logits(logits, target)
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimiser.step()
-            schedule.step()
+    for index in rng.permutation(len(batches)):
+        chosen = [examples[i] for i in batches[index]]
+        batch = Batch.of([example.reading for example in chosen])
+        # The way back through fused attention is slower on a processor than through plain one.
+        with half, sdpa_kernel(SDPBackend.MATH):
+            logits = read_batch(batch, base | taught, linear, _layers(encoder)).float()
+        target = torch.from_numpy(np.concatenate([e.target for e in chosen])).float()
+        loss = functional.binary_cross_entropy_with_logits(logits, target)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        schedule.step()
     return Reader(encoder, {name: value.detach().half() for name, value in taught.items()})
 
 

@@ -24,7 +24,9 @@ from stages.words import Column, Words
 
 HEAD_PATH = Path(__file__).parent / "data" / "head.safetensors"
 
-_SILENT = 0.01  # 0-1; where the head says less, the reader speaks on one word in a thousand
+SILENT = 0.01
+"""Strength, 0-1, up to which the head is silent: the reader speaks there on one word in a thousand,
+so it is neither asked about such words nor taught on them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class CheapPredictor:
         """The same for a request already observed."""
         first = self._first(seen.columns)
         # Where the head is silent the reader has nothing to add.
-        heard = first > _SILENT
+        heard = first > SILENT
         read = np.zeros(len(first))
         hints = hints_of(seen.columns, first)
         read[heard] = self.reader.read(seen.explanation.read, seen.words, hints, heard)

@@ -14,7 +14,7 @@ intervals scaled by a predicted error).
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,9 +23,16 @@ import numpy as np
 from pipeline.errors import ConfigurationError
 from pipeline.scoring import correlation_score
 from pipeline.simulation import MAX_STRENGTH, FloatArray
+from pipeline.text import TokenizedText
 from stages.cheap import CheapPrediction
+from stages.lexical import normalise, stem
+from stages.peaks import kinds_of, peak_stems
 
 GATE_PATH = Path(__file__).parent / "data" / "gate.safetensors"
+
+_LOUD = (0.05, 0.1, 0.2, 0.4, 0.6)
+_LOUD_TEXTS = (0.2, 0.4)
+"""Strengths, 0-1. An LLM leaves a word that does not fit at 0: how loud counts, besides where."""
 
 EVIDENCE = (
     "correlation",
@@ -47,6 +54,10 @@ EVIDENCE = (
     "log_records",
     "first_correlation",
     "agreement",
+    "kinds_of_peaks",
+    "on_peak_words",
+    *(f"correlation_above_{level}" for level in _LOUD),
+    *(f"{what}_above_{level}" for what in ("peaks", "maxima") for level in _LOUD_TEXTS),
 )
 """What the gate looks at: how the prediction sits on the records, never how the explanation is
 worded, which would teach it the style of good explanations."""
@@ -247,6 +258,10 @@ def evidence(prediction: CheapPrediction) -> FloatArray:
     mass = guess.sum() + 1e-9
     first = np.concatenate(prediction.first)
     columns = prediction.seen.columns
+    peak_words = peak_stems(prediction.seen.request)
+    on_peak_words = np.concatenate(
+        [_whose(text, peak_words) for text in prediction.seen.request.texts]
+    )
     lexical = np.maximum.reduce([columns[name] > 0 for name in _LEXICAL]).astype(np.float64)
     return np.array(
         [
@@ -269,8 +284,18 @@ def evidence(prediction: CheapPrediction) -> FloatArray:
             np.log(len(records)),
             correlation_score(truth, first),
             correlation_score(guess, first),
+            np.log(kinds_of(peak_words)),
+            correlation_score(guess, on_peak_words),
+            *(correlation_score(truth, (guess > level).astype(float)) for level in _LOUD),
+            *((of > level).mean() for of in (peaks, maxima) for level in _LOUD_TEXTS),
         ]
     )
+
+
+def _whose(text: TokenizedText, stems: Container[str]) -> FloatArray:
+    """1 at each token of a word with one of these stems, shape (n_tokens,)."""
+    of_words = [stem(normalise(word)) in stems for word in text.words]
+    return np.array([*of_words, False], dtype=float)[text.token_words]
 
 
 def _stability(guesses: Sequence[FloatArray], truths: Sequence[FloatArray]) -> float:

@@ -54,7 +54,7 @@ def test_an_explanation_fires_on_what_it_names_and_not_elsewhere(
 def test_a_word_inside_another_does_not_fire() -> None:
     found = strengths("the word 'she'", "she shelled peas on the shelf", "ashes")
     assert found[0][" she"] > 6
-    assert max(found[0][" shelled"], found[0][" shelf"], found[1][" ashes"]) < 1
+    assert max(found[0][" shelled"], found[0][" shelf"], found[1][" ashes"]) < 3
 
 
 def test_the_context_that_is_asked_for_counts() -> None:

@@ -11,7 +11,7 @@ import pytest
 from models import fast_encoder, words_of
 from safetensors.numpy import save_file
 from sklearn.ensemble import HistGradientBoostingRegressor
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from pipeline.errors import ConfigurationError
 from pipeline.simulation import FloatArray

@@ -1,0 +1,46 @@
+"""The rungs of held folds, on a few made neurons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from models import minilm, predictor
+
+from benchmarks.fitting import Rows, fit_head, rows, whole_sample
+from benchmarks.made import made_cases
+from benchmarks.rungs import Held, Rungs, fit_rungs, held_sets
+
+
+@pytest.fixture(scope="module")
+def training() -> list[Rows]:
+    observer = predictor().observer
+    return [rows(whole_sample(case, observer), observer) for case in made_cases(5, 1)]
+
+
+@pytest.fixture(scope="module")
+def rungs(training: list[Rows]) -> dict[Held, Rungs]:
+    return fit_rungs(training, minilm(), 7)
+
+
+def test_there_are_rungs_for_every_set_of_up_to_two_folds(rungs: dict[Held, Rungs]) -> None:
+    assert set(rungs) == set(held_sets(2))
+    assert len(rungs) == 1 + 5 + 10
+
+
+def test_a_head_has_seen_nothing_of_its_held_folds(
+    training: list[Rows], rungs: dict[Held, Rungs]
+) -> None:
+    held = frozenset({1, 3})
+    others = [part for part in training if part.case.fold not in held]
+    assert len(others) < len(training)
+    np.testing.assert_array_equal(rungs[held].head.value, fit_head(others, 7).value)
+
+
+def test_saved_rungs_judge_the_same(tmp_path: Path, rungs: dict[Held, Rungs]) -> None:
+    fitted = rungs[frozenset()]
+    fitted.save(tmp_path)
+    loaded = Rungs.load(tmp_path, minilm())
+    np.testing.assert_array_equal(loaded.head.value, fitted.head.value)
+    assert (tmp_path / "reader.safetensors").stat().st_size > 100_000
