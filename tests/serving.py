@@ -63,14 +63,21 @@ def serving(scorer: Scorer | GatedScorer, settings: Settings) -> Iterator[httpx2
     bound = server.bind(server.create_app(cast(Scorer, scorer), settings), settings)
     thread = threading.Thread(target=bound.run)
     thread.start()
+
+    def stop() -> None:
+        # Closed last: whoever pulls the trigger still writes to it, though the loop is awake.
+        bound.trigger.del_channel()
+        close_all(bound._map)
+
     try:
         url = f"http://127.0.0.1:{bound.effective_port}"
         with httpx2.Client(base_url=url, timeout=60, trust_env=False) as client:
             yield client
     finally:
-        bound.trigger.pull_trigger(lambda: close_all(bound._map))
+        bound.trigger.pull_trigger(stop)
         thread.join()
         bound.task_dispatcher.shutdown()
+        bound.trigger.close()
 
 
 def strict_json(response: httpx2.Response, schema: str) -> Any:
