@@ -13,7 +13,7 @@ from typing import Any, cast
 import httpx2
 import pytest
 from openapi_schema import violations
-from waitress.wasyncore import close_all
+from waitress.wasyncore import close_all, dispatcher
 
 import server
 from pipeline.examples import load_examples
@@ -65,7 +65,9 @@ def serving(scorer: Scorer | GatedScorer, settings: Settings) -> Iterator[httpx2
     thread.start()
 
     def stop() -> None:
-        # Closed last: whoever pulls the trigger still writes to it, though the loop is awake.
+        # Not by the server's own close, which takes the trigger along: whoever pulled it may still
+        # be writing to it when the loop, woken by another, comes here.
+        dispatcher.close(bound)
         bound.trigger.del_channel()
         close_all(bound._map)
 
