@@ -11,6 +11,7 @@ from models import minilm, predictor
 from benchmarks.fitting import Rows, fit_head, rows, whole_sample
 from benchmarks.made import made_cases
 from benchmarks.rungs import Held, Rungs, fit_rungs, held_sets
+from stages.cheap import CheapPredictor
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +39,17 @@ def test_a_head_has_seen_nothing_of_its_held_folds(
     np.testing.assert_array_equal(rungs[held].head.value, fit_head(others, 7).value)
 
 
-def test_saved_rungs_judge_the_same(tmp_path: Path, rungs: dict[Held, Rungs]) -> None:
+def test_saved_rungs_judge_the_same(
+    tmp_path: Path, training: list[Rows], rungs: dict[Held, Rungs]
+) -> None:
     fitted = rungs[frozenset()]
     fitted.save(tmp_path)
     loaded = Rungs.load(tmp_path, minilm())
-    np.testing.assert_array_equal(loaded.head.value, fitted.head.value)
-    assert (tmp_path / "reader.safetensors").stat().st_size > 100_000
+    observer = predictor().observer
+    seen = observer.observe(training[0].case.top)
+    before, after = (
+        CheapPredictor(observer, of.head, of.reader).judge(seen).by_word for of in (fitted, loaded)
+    )
+    assert after.strengths.max() > 1
+    np.testing.assert_allclose(after.strengths, before.strengths, atol=1e-4)
+    np.testing.assert_array_equal(after.first, before.first)
