@@ -149,8 +149,10 @@ def test_a_mangled_answer_is_a_problem_or_strengths_in_range(
 
 @READERS
 @given(content=st.text())
-def test_no_answer_breaks_a_reader(read: Read, right: str, content: str) -> None:
-    assert isinstance(read(content), str)
+def test_no_text_is_read_as_strengths(read: Read, right: str, content: str) -> None:
+    found = read(content)
+    # A bare "[]" is a right answer, which quotes nothing.
+    assert isinstance(found, str) or not found.any()
 
 
 @given(st.lists(st.floats() | st.none(), min_size=5, max_size=5))
