@@ -1,23 +1,13 @@
-"""Fitting the head and the gate; `train` runs it on everything and, for the figures, in folds."""
+"""What training sees of a case; fitting the head, and what the reader is taught."""
 
 from __future__ import annotations
 
-import math
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from scipy.optimize import nnls
 from sklearn.ensemble import HistGradientBoostingRegressor
-from sklearn.kernel_approximation import Nystroem
-from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_predict
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import LinearSVR
 
 from benchmarks.dataset import KINDS, Case
 from benchmarks.reading import Example
@@ -25,16 +15,13 @@ from pipeline.records import Request
 from pipeline.scoring import correlation_score
 from pipeline.simulation import MAX_STRENGTH, FloatArray
 from pipeline.text import TokenizedText
-from stages.cheap import SILENT, CheapPrediction
-from stages.combine import corrected_correlation
+from stages.cheap import SILENT
 from stages.encoding import EncodedText
 from stages.features import Features
-from stages.gate import LEAST_ERROR, Constants, Estimate, Gate, KernelMachine, sampling_variance
 from stages.head import Head
 from stages.observation import Observation, Observer
 from stages.readings import hints_of, readings_of
 
-COVERAGE = 0.9
 _SILENT_KEPT = 0.1
 _RECORDED_WEIGHT = 2.0  # a recorded simulation teaches more than one made up or written for it
 _SMALLEST_REQUEST = 2
@@ -177,144 +164,3 @@ def examples(part: Rows, head: Head) -> list[Example]:
     ends = np.cumsum([len(reading.asked) for reading in readings])[:-1]
     targets = np.split(part.target[heard], ends) if readings else []
     return [Example(*pair) for pair in zip(readings, targets, strict=True)]
-
-
-@dataclass(frozen=True)
-class GateData:
-    """What a gate is fitted on: samples judged by heads that never saw their features.
-
-    Attributes
-    ----------
-    inputs : shape (n, len(EVIDENCE)).
-    scores : shape (n,), the full simulation's.
-    groups : shape (n,), fold of each sample's feature.
-    samples, predictions : of the recorded ones, which come first.
-    """
-
-    inputs: FloatArray
-    scores: FloatArray
-    groups: npt.NDArray[np.int64]
-    samples: tuple[Sample, ...]
-    predictions: tuple[CheapPrediction, ...]
-
-
-def fit_gate(data: GateData, seed: int) -> Gate:
-    """Fit correction, error, quantiles and means, each on predictions for folds unseen by it."""
-    base = data.inputs[:, 0]
-    correction = _search(data.inputs, data.scores - base, data.groups)
-    held_out = _held_out(correction, data.inputs, data.scores - base, data.groups)
-    estimates = np.clip(base + held_out, -1.0, 1.0)
-    missed = np.abs(data.scores - estimates)
-    # Little is known of a request unlike any sample: its error is taken to be a large one.
-    far = float(np.quantile(missed, COVERAGE))
-    error = _search(data.inputs, missed - far, data.groups)
-    errors = far + _held_out(error, data.inputs, missed - far, data.groups)
-    errors = np.maximum(errors, LEAST_ERROR)
-    # Assumed scores may teach, but what the interval promises is checked on recorded ones.
-    recorded = slice(len(data.samples))
-    machines = {"correction": _machine(correction), "error": _machine(error, far)}
-    priors = [
-        Estimate(float(score), float(error))
-        for score, error in zip(estimates[recorded], errors[recorded], strict=True)
-    ]
-    constants = _constants(data, priors, (missed / errors)[recorded], seed)
-    return Gate(**machines, constants=constants)
-
-
-def quantile(ratios: FloatArray) -> float:
-    """The conformal quantile: the ⌈(n+1)·0.9⌉-th smallest ratio."""
-    rank = min(len(ratios), math.ceil((len(ratios) + 1) * COVERAGE))
-    return float(np.sort(ratios)[rank - 1])
-
-
-def _constants(
-    data: GateData, priors: Sequence[Estimate], cheap_ratios: FloatArray, seed: int
-) -> Constants:
-    """Measure what one record tells, then how wrong combined estimates are."""
-    rng = np.random.default_rng(seed)
-    constants = Constants(
-        sampling=0.0,
-        sampling_share=0.0,
-        power=0.5,
-        power_records=4.0,
-        cheap_quantile=quantile(cheap_ratios),
-        partial_quantile=1.0,
-        cheap_mean=float(cheap_ratios.mean()),
-        partial_mean=1.0,
-    )
-    variances, draws = [], []
-    for sample, prediction, prior in zip(data.samples, data.predictions, priors, strict=True):
-        n = len(sample.simulated)
-        order, score = rng.permutation(n), sample.llm_score
-        for m in range(1, n):
-            done = {int(i): sample.simulated[i] for i in order[:m]}
-            found = corrected_correlation(
-                sample.seen.request, prediction.strengths, done, constants
-            )
-            variances.append((found - score) ** 2 / (1.0 / m - 1.0 / n))
-            draws.append((found, score, prior, m, n))
-    squared_errors = np.array([prior.error**2 for _, _, prior, _, _ in draws])
-    # Squares scatter in proportion to what they are expected to be.
-    scale = 1.0 / (squared_errors + squared_errors.mean())
-    inputs = np.stack([scale, scale * squared_errors], axis=1)
-    (base, share), _ = nnls(inputs, scale * np.array(variances))
-    constants = replace(constants, sampling=float(base), sampling_share=float(share))
-    ratios = []
-    for found, score, prior, m, n in draws:
-        combined = prior.updated(found, sampling_variance(constants, prior, m, n))
-        ratios.append(abs(combined.score - score) / combined.error)
-    return replace(
-        constants,
-        partial_quantile=quantile(np.array(ratios)),
-        partial_mean=float(np.mean(ratios)),
-    )
-
-
-def _search(inputs: FloatArray, target: FloatArray, groups: npt.NDArray[np.int64]) -> Pipeline:
-    """The support vector regression whose parameters do best on held-out folds.
-
-    It has no intercept: far from all samples a kernel machine answers just that, and a request
-    unlike any of them is to keep its own score.
-    """
-    grid = {"svr__C": [0.3, 1.0, 3.0], "kernel__gamma": [0.01, 0.03]}
-    steps = {
-        "scale": StandardScaler(),
-        "kernel": Nystroem(n_components=len(inputs), random_state=0),
-        "svr": LinearSVR(epsilon=0.03, fit_intercept=False, max_iter=20_000, random_state=0),
-    }
-    folds = GroupKFold(len(np.unique(groups)))
-    model = Pipeline(list(steps.items()))
-    search = GridSearchCV(model, grid, cv=folds, scoring="neg_mean_absolute_error")
-    with _fewer_samples():
-        best: Pipeline = search.fit(inputs, target, groups=groups).best_estimator_
-    return best
-
-
-def _held_out(
-    model: Pipeline, inputs: FloatArray, target: FloatArray, groups: npt.NDArray[np.int64]
-) -> FloatArray:
-    folds = GroupKFold(len(np.unique(groups)))
-    with _fewer_samples():
-        out: FloatArray = cross_val_predict(model, inputs, target, groups=groups, cv=folds)
-    return out
-
-
-@contextmanager
-def _fewer_samples() -> Iterator[None]:
-    """A kernel machine centred on all samples has fewer centres where a fold is held out."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="n_components > n_samples", category=UserWarning)
-        yield
-
-
-def _machine(model: Pipeline, far: float = 0.0) -> KernelMachine:
-    """A fitted model, with what it is to add far from all samples."""
-    kernel = model["kernel"]
-    return KernelMachine(
-        mean=model["scale"].mean_,
-        scale=model["scale"].scale_,
-        centres=kernel.components_,
-        weights=kernel.normalization_.T @ model["svr"].coef_,
-        gamma=float(kernel.gamma),
-        intercept=far,
-    )

@@ -19,7 +19,7 @@ from typing import TypeVar
 import torch
 from threadpoolctl import threadpool_limits
 
-from benchmarks.dataset import FOLDS, KINDS
+from benchmarks.dataset import FOLDS
 from benchmarks.fitting import Rows, examples, fit_head
 from benchmarks.reading import fit_reader
 from stages.embedding import MiniLM
@@ -32,9 +32,6 @@ Held = frozenset[int]
 """Folds that were not seen."""
 
 Fitted = TypeVar("Fitted")
-
-_READ = (*KINDS, "made", "concept")
-"""Kinds of cases that readers are taught on; the heads are taught on all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +61,11 @@ def fit_rungs(training: Sequence[Rows], encoder: MiniLM, seed: int) -> dict[Held
     """Rungs for every set of up to two held folds."""
     heads = _side_by_side(lambda held: fit_head(_without(training, held), seed), held_sets(3))
     logger.info("%d heads fitted", len(heads))
-    read = [part for part in training if part.case.kind in _READ]
 
     def fit(held: Held) -> Rungs:
         taught = [
             example
-            for part in _without(read, held)
+            for part in _without(training, held)
             for example in examples(part, heads[held | {part.case.fold}])
         ]
         reader = fit_reader(taught, encoder, seed)

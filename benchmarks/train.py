@@ -18,16 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.dataset import FOLDS, Case, load
-from benchmarks.fitting import (
-    GateData,
-    Sample,
-    fit_gate,
-    foreign_sample,
-    part_sample,
-    rows,
-    whole_sample,
-)
+from benchmarks.fitting import Sample, foreign_sample, part_sample, rows, whole_sample
 from benchmarks.folds import fold_folder
+from benchmarks.gate_fitting import GateData, fit_gate
 from benchmarks.made import made_cases
 from benchmarks.rungs import Held, Rungs, fit_rungs, held_sets
 from benchmarks.written import written_cases

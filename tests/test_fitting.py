@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from itertools import islice
-
 import numpy as np
 import pytest
 from models import minilm, predictor
+from taught import three_features
 
 from benchmarks.dataset import KINDS, Case, load
 from benchmarks.fitting import (
-    GateData,
     Rows,
     Sample,
     examples,
-    fit_gate,
     fit_head,
     foreign_sample,
     part_sample,
-    quantile,
     rows,
     whole_sample,
 )
 from benchmarks.reading import fit_reader
 from stages.cheap import SILENT
-from stages.gate import EVIDENCE, Estimate, evidence, sampling_variance
 from stages.head import Head
 from stages.readings import hints_of
 from stages.words import Words
@@ -32,12 +27,7 @@ from stages.words import Words
 
 @pytest.fixture(scope="module")
 def cases() -> list[Case]:
-    """Three features of different folds."""
-    every = load()
-    folds: dict[int, list[Case]] = {}
-    for start in range(0, len(every), len(KINDS)):
-        folds.setdefault(every[start].fold, every[start : start + len(KINDS)])
-    return [case for chosen in islice(folds.values(), 3) for case in chosen]
+    return three_features()
 
 
 @pytest.fixture(scope="module")
@@ -122,30 +112,3 @@ def test_a_foreign_explanation_comes_from_another_feature_of_the_same_fold() -> 
     assert source.fold == every[0].fold
     assert not sample.recorded
     assert sample.llm_score == 0.0
-
-
-def test_a_gate_is_fitted_from_few_samples(samples: list[Sample]) -> None:
-    predictions = tuple(predictor().judge(sample.seen) for sample in samples)
-    data = GateData(
-        inputs=np.array([evidence(prediction) for prediction in predictions]),
-        scores=np.array([sample.llm_score for sample in samples]),
-        groups=np.array([sample.case.fold for sample in samples]),
-        samples=tuple(samples),
-        predictions=predictions,
-    )
-    assert data.inputs.shape == (len(samples), len(EVIDENCE))
-    gate = fit_gate(data, 7)
-    assert 0.0 < sampling_variance(gate.constants, Estimate(0.5, 0.2), 1, 20) < 1.0
-    covered = [
-        abs(prior.score - score) <= gate.half_width(prior, 0, 20)
-        for prior, score in zip(gate.estimates(data.inputs), data.scores, strict=True)
-    ]
-    assert np.mean(covered) >= 0.7
-    constants = gate.constants
-    assert 0.0 < constants.cheap_mean < constants.cheap_quantile
-    assert 0.0 < constants.partial_mean < constants.partial_quantile
-
-
-def test_the_conformal_quantile_counts_the_case_to_come() -> None:
-    assert quantile(np.arange(1.0, 11.0)) == 10.0  # ⌈11 · 0.9⌉ = 10th of 10
-    assert quantile(np.arange(1.0, 101.0)) == 91.0  # ⌈101 · 0.9⌉ = 91st of 100
