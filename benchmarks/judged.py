@@ -13,7 +13,8 @@ from stages.adjust import adjust_for_context
 from stages.cheap import CheapPrediction, CheapPredictor
 from stages.combine import combine
 from stages.contrast import find_contrasts
-from stages.gate import Gate, evidence
+from stages.gate import Gate
+from stages.gate_evidence import evidence
 
 PARTS = (3, 5, 10, 15)
 """Numbers of simulated records at which combined estimates are reported."""

@@ -1,6 +1,6 @@
 """Texts and explanations written for training, marked by an LLM (`data/README.md`).
 
-They teach the head demands and wordings that the recorded features hold few of: a word in one sense
+They teach demands and wordings that the recorded features hold few of: a word in one sense
 or construction beside others, and concepts whose words the explanation does not name.
 """
 

@@ -31,10 +31,11 @@ so it is neither asked about such words nor taught on them."""
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The strength of every word, 0-10, shape (n_words,): in the end, and by the head alone."""
+    """The strength of every word, 0-10, shape (n_words,): in the end, and by each rung alone."""
 
     strengths: FloatArray
     first: FloatArray
+    read: FloatArray
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,14 @@ class CheapPrediction:
     ----------
     by_word : of all records' words.
     strengths : one array a record, shape (n_tokens,), strength 0-10.
-    first : the same by the head alone.
+    first, read : the same by the head alone and by the reader alone.
     """
 
     seen: Observation
     by_word: Judgement
     strengths: tuple[FloatArray, ...]
     first: tuple[FloatArray, ...]
+    read: tuple[FloatArray, ...]
 
     @classmethod
     def of(cls, seen: Observation, by_word: Judgement) -> Self:
@@ -59,8 +61,8 @@ class CheapPrediction:
 
         Where words share a token ("fox," of a tokenizer that cuts at spaces), the strongest counts.
         """
-        of_tokens = (_on_tokens(seen, by_word.strengths), _on_tokens(seen, by_word.first))
-        return cls(seen, by_word, *of_tokens)
+        rungs = (by_word.strengths, by_word.first, by_word.read)
+        return cls(seen, by_word, *(_on_tokens(seen, of_words) for of_words in rungs))
 
     def strengths_or(self, simulated: Mapping[int, FloatArray]) -> list[FloatArray]:
         """The prediction, and what an LLM said of the records that it simulated."""
@@ -102,7 +104,8 @@ class CheapPredictor:
         # On features alike to the training ones the reader is the better judge, on others it doubts
         # too much, and the mean of both log-odds holds on either.
         pooled = 1.0 / (1.0 + np.exp(-(log_odds(first) + log_odds(read)) / 2.0))
-        return CheapPrediction.of(seen, Judgement(MAX_STRENGTH * pooled, MAX_STRENGTH * first))
+        rungs = (MAX_STRENGTH * of_words for of_words in (pooled, first, read))
+        return CheapPrediction.of(seen, Judgement(*rungs))
 
     def predict_elsewhere(
         self, seen: Observation, texts: Sequence[tuple[str, ...]]

@@ -14,53 +14,17 @@ intervals scaled by a predicted error).
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.errors import ConfigurationError
-from pipeline.scoring import correlation_score
-from pipeline.simulation import MAX_STRENGTH, FloatArray
-from pipeline.text import TokenizedText
+from pipeline.simulation import FloatArray
 from stages.cheap import CheapPrediction
-from stages.lexical import normalise, stem
-from stages.peaks import kinds_of, peak_stems
+from stages.gate_evidence import EVIDENCE, evidence
 
 GATE_PATH = Path(__file__).parent / "data" / "gate.safetensors"
-
-_LOUD = (0.05, 0.1, 0.2, 0.4, 0.6)
-_LOUD_TEXTS = (0.2, 0.4)
-"""Strengths, 0-1. An LLM leaves a word that does not fit at 0: how loud counts, besides where."""
-
-EVIDENCE = (
-    "correlation",
-    "sharp_correlation",
-    "record_mean",
-    "record_spread",
-    "at_peaks",
-    "at_peaks_spread",
-    "maximum",
-    "peak_share",
-    "mass_on_peaks",
-    "doubt",
-    "lexical_at_peaks",
-    "static_at_peaks",
-    "context_at_peaks",
-    "lexical_share",
-    "mean",
-    "stability",
-    "log_records",
-    "first_correlation",
-    "agreement",
-    "kinds_of_peaks",
-    "on_peak_words",
-    *(f"correlation_above_{level}" for level in _LOUD),
-    *(f"{what}_above_{level}" for what in ("peaks", "maxima") for level in _LOUD_TEXTS),
-)
-"""What the gate looks at: how the prediction sits on the records, never how the explanation is
-worded, which would teach it the style of good explanations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,90 +189,8 @@ class Gate:
 
 LEAST_ERROR = 0.02
 
-_LEXICAL = (
-    "target_stem",
-    "target_phrase",
-    "target_inside",
-    "affix",
-    "example_word",
-    "head_word",
-    "head_class",
-    "before_1",
-    "after_1",
-)
-"""Features that say that a word is named by the explanation, or stands where it says."""
-
 
 def sampling_variance(constants: Constants, prior: Estimate, simulated: int, records: int) -> float:
     """Variance of the score from some records, drawn without replacement."""
     of_one = constants.sampling + constants.sampling_share * prior.error**2
     return max(of_one * (1.0 / simulated - 1.0 / records), 1e-9)
-
-
-def evidence(prediction: CheapPrediction) -> FloatArray:
-    """Shape (len(EVIDENCE),): how the prediction sits on the records."""
-    records = prediction.seen.request.records
-    guesses = [strengths / MAX_STRENGTH for strengths in prediction.strengths]
-    guess, truth = np.concatenate(guesses), prediction.seen.request.true_values
-    alone = np.array(
-        [correlation_score(r.values, g) for r, g in zip(records, guesses, strict=True)]
-    )
-    peaks = np.array([g[r.values.argmax()] for r, g in zip(records, guesses, strict=True)])
-    maxima = np.array([g.max() for g in guesses])
-    mass = guess.sum() + 1e-9
-    first = np.concatenate(prediction.first)
-    columns = prediction.seen.columns
-    peak_words = peak_stems(prediction.seen.request)
-    on_peak_words = np.concatenate(
-        [_whose(text, peak_words) for text in prediction.seen.request.texts]
-    )
-    lexical = np.maximum.reduce([columns[name] > 0 for name in _LEXICAL]).astype(np.float64)
-    return np.array(
-        [
-            correlation_score(truth, guess),
-            correlation_score(truth, guess**2),
-            alone.mean(),
-            alone.std(),
-            peaks.mean(),
-            peaks.std(),
-            maxima.mean(),
-            (peaks >= 0.7 * maxima).mean(),
-            guess[truth > 0.3 * truth.max()].sum() / mass,
-            np.log((guess * (1.0 - guess)).sum() / ((guess**2).sum() + 1e-9) + 1e-3),
-            prediction.at_peaks(lexical).mean(),
-            prediction.at_peaks(columns["static_all"]).mean(),
-            prediction.at_peaks(columns["wide_context"]).mean(),
-            lexical.mean() if len(lexical) else 0.0,
-            guess.mean(),
-            _stability(guesses, [record.values for record in records]),
-            np.log(len(records)),
-            correlation_score(truth, first),
-            correlation_score(guess, first),
-            np.log(kinds_of(peak_words)),
-            correlation_score(guess, on_peak_words),
-            *(correlation_score(truth, (guess > level).astype(float)) for level in _LOUD),
-            *((of > level).mean() for of in (peaks, maxima) for level in _LOUD_TEXTS),
-        ]
-    )
-
-
-def _whose(text: TokenizedText, stems: Container[str]) -> FloatArray:
-    """1 at each token of a word with one of these stems, shape (n_tokens,)."""
-    of_words = [stem(normalise(word)) in stems for word in text.words]
-    return np.array([*of_words, False], dtype=float)[text.token_words]
-
-
-def _stability(guesses: Sequence[FloatArray], truths: Sequence[FloatArray]) -> float:
-    """Standard deviation of the correlation when one record in ten is left out."""
-    if len(guesses) < 2:
-        return 0.0
-    parts = np.array_split(np.arange(len(guesses)), min(10, len(guesses)))
-    left_out = [set(part.tolist()) for part in parts]
-    scores = [
-        correlation_score(
-            np.concatenate([t for i, t in enumerate(truths) if i not in out]),
-            np.concatenate([g for i, g in enumerate(guesses) if i not in out]),
-        )
-        for out in left_out
-    ]
-    return float(np.std(scores))

@@ -13,7 +13,8 @@ from pipeline.text import WORD
 from stages.cheap import CheapPredictor
 from stages.embedding import Float32Array, MiniLM, WordVectors, normalised
 from stages.encoding import TextEncoder
-from stages.gate import EVIDENCE, Constants, Gate, KernelMachine
+from stages.gate import Constants, Gate, KernelMachine
+from stages.gate_evidence import EVIDENCE
 
 
 def predictor() -> CheapPredictor:

@@ -31,7 +31,7 @@ def unlearned(asked: Request) -> CheapPrediction:
     """What is seen of a request, with each word's place in its text for a strength."""
     seen = Observer(fast_encoder()).observe(asked)
     places = seen.words.position.astype(float) + 1
-    return CheapPrediction.of(seen, Judgement(places, places / 2))
+    return CheapPrediction.of(seen, Judgement(places, places / 2, places / 4))
 
 
 @pytest.mark.parametrize(

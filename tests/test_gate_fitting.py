@@ -9,7 +9,8 @@ from taught import three_features
 
 from benchmarks.fitting import whole_sample
 from benchmarks.gate_fitting import GateData, fit_gate, quantile
-from stages.gate import EVIDENCE, Estimate, Gate, evidence, sampling_variance
+from stages.gate import Estimate, Gate, sampling_variance
+from stages.gate_evidence import EVIDENCE, evidence
 
 
 @pytest.fixture(scope="module")

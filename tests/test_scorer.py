@@ -354,7 +354,7 @@ def test_bfloat16_moves_scores_by_next_to_nothing() -> None:
     for explanation in NEURON.explanations[:2]:
         asked = Request.parse(explanation, NEURON.activations)
         quick, exact = (gate().estimate(one.predict(asked)) for one in (fast, predictor()))
-        assert quick.score == pytest.approx(exact.score, abs=0.006)
+        assert quick.score == pytest.approx(exact.score, abs=0.01)
 
 
 def test_a_scorer_loads_its_models_once_and_not_before_they_are_needed(
