@@ -54,6 +54,6 @@ def test_saved_rungs_judge_the_same(
     before, after = (
         CheapPredictor(observer, of.head, of.reader).judge(seen).by_word for of in (fitted, loaded)
     )
-    assert after.strengths.max() > 1
+    assert after.strengths.max() > 0.5
     np.testing.assert_allclose(after.strengths, before.strengths, atol=1e-4)
     np.testing.assert_array_equal(after.first, before.first)
