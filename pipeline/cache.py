@@ -13,6 +13,7 @@ import hashlib
 import json
 import logging
 import sqlite3
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import astuple, dataclass
@@ -189,7 +190,15 @@ class AnswerCache:
 
 
 def _prepare(db: sqlite3.Connection) -> None:
-    db.execute(_WRITE_AHEAD)
+    # SQLite does not wait while another connection turns the same new file to this mode.
+    for _ in range(round(10 * _SECONDS_TO_WAIT)):
+        try:
+            db.execute(_WRITE_AHEAD)
+            break
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            time.sleep(0.1)
     # Another process may be adding the same columns.
     db.execute("BEGIN IMMEDIATE")
     db.execute(_ANSWERS)

@@ -6,6 +6,7 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -83,6 +84,19 @@ def test_threads_and_processes_share_the_file(path: Path, caplog: pytest.LogCapt
         assert process.exitcode == 0
         process.close()
     assert len(rows(path)) == 120
+    assert not caplog.records
+
+
+def test_many_may_open_a_new_file_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in map(str, range(20)):
+        start = Barrier(8)
+
+        def open_it(_: int, file: Path = tmp_path / name, start: Barrier = start) -> None:
+            start.wait()
+            AnswerCache(file)
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(open_it, range(8)))
     assert not caplog.records
 
 
