@@ -191,12 +191,13 @@ class AnswerCache:
 
 def _prepare(db: sqlite3.Connection) -> None:
     # SQLite does not wait while another connection turns the same new file to this mode.
-    for _ in range(round(10 * _SECONDS_TO_WAIT)):
+    end = time.monotonic() + _SECONDS_TO_WAIT
+    while True:
         try:
             db.execute(_WRITE_AHEAD)
             break
         except sqlite3.OperationalError as error:
-            if "locked" not in str(error):
+            if "locked" not in str(error) or time.monotonic() > end:
                 raise
             time.sleep(0.1)
     # Another process may be adding the same columns.
