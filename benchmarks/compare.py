@@ -127,7 +127,7 @@ def _scored(
             )
             raw = combine(request, cheap.strengths, done.values, prior, models.gate.constants)
             strengths = cheap.strengths_or(done.values)
-            adjustment = adjust_for_context(request, contrasts, cheap.first_or(done.values), raw)
+            adjustment = adjust_for_context(request, contrasts, strengths, raw)
             interval = models.gate.interval(prior, raw, len(done.values), len(strengths))
             for row, score in ((name, raw), (f"{name}, adjusted", raw - adjustment.taken_off)):
                 found.setdefault(row, []).append(_result(request, score, raw, interval, strengths))

@@ -27,7 +27,7 @@ class FoldModels:
         prediction = self.predictor.predict(request)
         raw = self.gate.estimate(prediction).score
         contrasts = find_contrasts(prediction, self.predictor)
-        return raw - adjust_for_context(request, contrasts, prediction.first, raw).taken_off
+        return raw - adjust_for_context(request, contrasts, prediction.strengths, raw).taken_off
 
 
 def fold_folder(fold: int) -> Path:

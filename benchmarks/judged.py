@@ -69,7 +69,7 @@ class Judged:
         cheap, llm = (
             adjust_for_context(request, contrasts, strengths, raw).taken_off
             for strengths, raw in (
-                (prediction.first, prior.score),
+                (prediction.strengths, prior.score),
                 (sample.simulated, sample.llm_score),
             )
         )

@@ -137,7 +137,7 @@ def _runs(case: Case, models: FoldModels) -> Iterator[tuple[str, Run]]:
         done = simulate_rounds(case.top, models.gate, prior, simulator, tolerance, None)
         m = len(done.values)
         raw = combine(case.top, prediction.strengths, done.values, prior, models.gate.constants)
-        strengths = prediction.first_or(done.values)
+        strengths = prediction.strengths_or(done.values)
         off = adjust_for_context(case.top, contrasts, strengths, raw).taken_off
         low, high = models.gate.interval(prior, raw, m, n)
         covered = float(low - 1e-9 <= case.llm_score <= high + 1e-9)

@@ -82,9 +82,7 @@ class Scorer:
         raw = combine(request, cheap.strengths, done.values, prior, models.gate.constants)
         strengths = cheap.strengths_or(done.values)
         adjustment = (
-            adjust_for_context(
-                request, find_contrasts(cheap, models.predictor), cheap.first_or(done.values), raw
-            )
+            adjust_for_context(request, find_contrasts(cheap, models.predictor), strengths, raw)
             if adjust
             else None
         )

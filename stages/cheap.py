@@ -68,10 +68,6 @@ class CheapPrediction:
         """The prediction, and what an LLM said of the records that it simulated."""
         return [simulated.get(i, guess) for i, guess in enumerate(self.strengths)]
 
-    def first_or(self, simulated: Mapping[int, FloatArray]) -> list[FloatArray]:
-        """The same with the head's answers, to compare with `CheapPredictor.predict_elsewhere`."""
-        return [simulated.get(i, guess) for i, guess in enumerate(self.first)]
-
     def at_peaks(self, column: Column) -> Column:
         """The column's entries at each record's peak token, for the records that have words."""
         records, texts = self.seen.request.records, self.seen.request.texts
@@ -95,25 +91,12 @@ class CheapPredictor:
 
     def judge(self, seen: Observation) -> CheapPrediction:
         """The same for a request already observed."""
-        first = self._first(seen.columns)
-        # Where the head is silent the reader has nothing to add.
-        heard = first > SILENT
-        read = np.zeros(len(first))
-        hints = hints_of(seen.columns, first)
-        read[heard] = self.reader.read(seen.explanation.read, seen.words, hints, heard)
-        # On features alike to the training ones the reader is the better judge, on others it doubts
-        # too much, and the mean of both log-odds holds on either.
-        pooled = 1.0 / (1.0 + np.exp(-(log_odds(first) + log_odds(read)) / 2.0))
-        rungs = (MAX_STRENGTH * of_words for of_words in (pooled, first, read))
-        return CheapPrediction.of(seen, Judgement(*rungs))
+        return CheapPrediction.of(seen, self._judge(seen, seen.words, seen.columns))
 
     def predict_elsewhere(
         self, seen: Observation, texts: Sequence[tuple[str, ...]]
     ) -> tuple[Words, FloatArray]:
         """Predict the same explanation on further texts, by the request's own standards.
-
-        The head's answers are enough for what is asked there: in what contexts, and on what words,
-        the explanation would fire too.
 
         Parameters
         ----------
@@ -124,11 +107,21 @@ class CheapPredictor:
         The texts' words, and shape (n_words,), strength 0-10.
         """
         words, columns = self.observer.observe_elsewhere(seen, texts)
-        return words, MAX_STRENGTH * self._first(columns)
+        return words, self._judge(seen, words, columns).strengths
 
-    def _first(self, columns: Features) -> FloatArray:
-        """The head's answer to each word, 0-1."""
-        return np.clip(self.head.predict(columns), 0.0, 1.0)
+    def _judge(self, seen: Observation, words: Words, columns: Features) -> Judgement:
+        """Ask the head about the words of some texts, and the reader where the head is not sure."""
+        first = np.clip(self.head.predict(columns), 0.0, 1.0)
+        # Where the head is silent the reader has nothing to add.
+        heard = first > SILENT
+        read = np.zeros(len(first))
+        read[heard] = self.reader.read(
+            seen.explanation.read, words, hints_of(columns, first), heard
+        )
+        # On features alike to the training ones the reader is the better judge, on others it doubts
+        # too much, and the mean of both log-odds holds on either.
+        pooled = 1.0 / (1.0 + np.exp(-(log_odds(first) + log_odds(read)) / 2.0))
+        return Judgement(*(MAX_STRENGTH * of_words for of_words in (pooled, first, read)))
 
 
 def _on_tokens(seen: Observation, by_word: FloatArray) -> tuple[FloatArray, ...]:

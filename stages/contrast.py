@@ -32,7 +32,7 @@ from stages.lexical import Explanation, normalise, parse, stem, word_lists
 from stages.peaks import peaks_of
 from stages.words import Words
 
-_REACH = 2  # words on either side that count as the context
+_REACHES = (1, 2, 4)  # words on either side that count as the context
 _NEIGHBOURS = 3  # contexts that a context is compared with
 _CONTEXT_TEXTS = 24
 _CONTEXTS_JUDGED = 12
@@ -149,8 +149,7 @@ def find_contrasts(prediction: CheapPrediction, predictor: CheapPredictor) -> Co
     context, above = looked_up.context, np.zeros(0)
     if context:
         others = predictor.observer.words_elsewhere(_texts(context))
-        elsewhere = others.windows(_REACH, _places_in(others, context))
-        above = _unlike(elsewhere, seen.words.windows(_REACH, peak_at))
+        above = _unlike(others, _places_in(others, context), seen.words, peak_at)
     dependence = _dependence(above)
     # Judging takes most of the time, and the contexts least like the peaks' say most.
     judged = _largest(
@@ -243,12 +242,34 @@ def _shared_out(counts: Sequence[tuple[str, int]], texts: int, own: set[int]) ->
     return list(chosen.items())
 
 
-def _unlike(others: Float32Array, own: Float32Array) -> FloatArray:
-    """The chance that a peak's context is more like the other peaks' than each other context is."""
-    alike = _likeness(others, own)
+def _unlike(others: Words, at: IntArray, own: Words, peak_at: IntArray) -> FloatArray:
+    """The chance that a peak's context is more like the other peaks' than each other context is.
+
+    A word's contexts are compared with those of its own peaks, where there are enough of them: what
+    stands around a stray peak on another word says nothing about this one. The mean over the
+    reaches, since one neuron asks for the word before its own and another for a subject.
+    """
+    words, peaks = (
+        np.array([normalise(of.written[i]) for i in where])
+        for of, where in ((others, at), (own, peak_at))
+    )
+    chance = np.zeros(len(at))
+    for reach in _REACHES:
+        elsewhere, here = others.windows(reach, at), own.windows(reach, peak_at)
+        for word in set(words):
+            of_word, alike = words == word, peaks == word
+            if alike.sum() < _NEIGHBOURS:
+                alike[:] = True
+            chance[of_word] += _more_alike(here[alike], elsewhere[of_word])
+    return chance / len(_REACHES)
+
+
+def _more_alike(own: Float32Array, others: Float32Array) -> FloatArray:
+    """The share of the own contexts that are more like one another than each other one is."""
     cosines = own @ own.T
     np.fill_diagonal(cosines, -np.inf)
     usual = _mean_of_nearest(cosines, len(own) - 1)
+    alike = _mean_of_nearest(others @ own.T, len(own))
     return np.asarray((usual[:, None] > alike[None, :]).mean(axis=0))
 
 
@@ -271,11 +292,7 @@ def _dependence(above: FloatArray) -> float:
     return float(np.clip((excess - error) / (1.0 - error), 0.0, 1.0))
 
 
-def _likeness(contexts: Float32Array, others: Float32Array) -> FloatArray:
-    """Mean cosine of each context with its nearest others."""
-    return _mean_of_nearest(contexts @ others.T, len(others))
-
-
 def _mean_of_nearest(cosines: npt.NDArray[np.float32], others: int) -> FloatArray:
+    """The mean cosine of each row with its nearest."""
     nearest = min(_NEIGHBOURS, others)
     return np.asarray(np.sort(cosines.astype(np.float64), axis=1)[:, -nearest:].mean(axis=1))

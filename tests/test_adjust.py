@@ -35,7 +35,7 @@ WITH_CONTEXT = "'time' in the phrase 'once upon a time'"
 def adjust(asked: Request, raw: float = 0.9) -> Adjustment:
     prediction = predictor().predict(asked)
     contrasts = find_contrasts(prediction, predictor())
-    return adjust_for_context(asked, contrasts, prediction.first, raw)
+    return adjust_for_context(asked, contrasts, prediction.strengths, raw)
 
 
 def everywhere(word: str) -> Request:

@@ -119,22 +119,19 @@ def test_the_reader_is_asked_only_where_the_head_hears_something() -> None:
 def test_what_an_llm_said_takes_the_place_of_the_prediction() -> None:
     prediction = predictor().predict(request("the word 'fox'", *STORY))
     said = {1: np.full(9, 7.0)}
-    for found, guessed in (
-        (prediction.strengths_or(said), prediction.strengths),
-        (prediction.first_or(said), prediction.first),
-    ):
-        assert found[0] is guessed[0]
-        assert found[1] is said[1]
-        assert found[2] is guessed[2]
+    found = prediction.strengths_or(said)
+    assert found[0] is prediction.strengths[0]
+    assert found[1] is said[1]
+    assert found[2] is prediction.strengths[2]
 
 
-def test_other_texts_are_judged_as_the_head_judges_the_request() -> None:
+def test_other_texts_are_judged_as_those_of_the_request() -> None:
     asked = request("the word 'fox'", *STORY)
     prediction = predictor().predict(asked)
     texts = [asked.texts[2].words, ("no", "match", "here")]
     words, by_word = predictor().predict_elsewhere(prediction.seen, texts)
     own, other = words.split(by_word)
-    assert own == pytest.approx(prediction.first[2], abs=0.05)
+    assert own == pytest.approx(prediction.strengths[2], abs=0.05)
     assert other.max() < 1
 
 

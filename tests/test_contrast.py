@@ -115,3 +115,10 @@ def test_without_places_there_are_no_texts(texts: tuple[str, ...]) -> None:
     found = contrasts_of(request("zyzzyvas", *texts))
     assert found.context.texts == found.breadth.texts == ()
     assert found.context.elsewhere == found.dependence == 0.0
+
+
+def test_a_words_contexts_are_compared_with_those_of_its_own_peaks() -> None:
+    own = [f"the king of the {place} said to*9 them" for place in ("north", "sea", "hill", "west")]
+    strays = ["rain, zyzzyva*9 here", "ships qwyx*9", "nobody vrumf*8", "it blonked*8"]
+    alone, mixed = (contrasts_of(request("'to'", *texts)) for texts in (own, [*own, *strays]))
+    assert mixed.dependence == alone.dependence > 0.5
