@@ -29,6 +29,7 @@ class Case:
     ----------
     top, all_records : the request that a labelling site sends, and one with every record.
     simulated : one array a record of `all_records` (top ones first), strength 0-10.
+    recorded : whether `simulated` is what the reference LLM said, seeing nothing else.
     """
 
     feature: str
@@ -38,6 +39,7 @@ class Case:
     top: Request
     all_records: Request
     simulated: tuple[FloatArray, ...]
+    recorded: bool = True
 
     @property
     def llm_score(self) -> float:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from benchmarks.dataset import KINDS, Case
+from benchmarks.dataset import Case
 from benchmarks.reading import Example
 from pipeline.records import Request
 from pipeline.scoring import correlation_score
@@ -29,16 +29,11 @@ _SMALLEST_REQUEST = 2
 
 @dataclass(frozen=True)
 class Sample:
-    """A request made of a case's top records or some of them, seen by the cheap stage.
-
-    `recorded` tells whether its simulation is the LLM's, or assumed: that of `foreign_sample` and
-    of made neurons.
-    """
+    """A request made of a case's top records or some of them, seen by the cheap stage."""
 
     case: Case
     seen: Observation
     simulated: tuple[FloatArray, ...]
-    recorded: bool = True
 
     @property
     def llm_score(self) -> float:
@@ -64,7 +59,7 @@ class Rows:
 def whole_sample(case: Case, observer: Observer) -> Sample:
     """The request of all top records."""
     simulated = case.simulated[: len(case.top.records)]
-    return Sample(case, observer.observe(case.top), simulated, recorded=case.kind in KINDS)
+    return Sample(case, observer.observe(case.top), simulated)
 
 
 def part_sample(case: Case, observer: Observer, rng: np.random.Generator) -> Sample:
@@ -87,7 +82,7 @@ def foreign_sample(
     explanation = strangers[rng.integers(len(strangers))].top.explanation
     request = Request(explanation, case.top.records)
     silent = tuple(np.zeros(len(record.tokens)) for record in request.records)
-    return Sample(case, observer.observe(request), silent, recorded=False)
+    return Sample(replace(case, recorded=False), observer.observe(request), silent)
 
 
 def rows(sample: Sample, observer: Observer) -> Rows:
@@ -125,7 +120,7 @@ def fit_head(training: Sequence[Rows], seed: int) -> Head:
         matrices.append(np.stack([part.columns[name][kept] for name in names], axis=1))
         target = part.target[kept]
         targets.append(target)
-        of_case = _RECORDED_WEIGHT if part.case.kind in KINDS else 1.0
+        of_case = _RECORDED_WEIGHT if part.case.recorded else 1.0
         weights.append(of_case * np.where(target > 0, 1.0, 1.0 / _SILENT_KEPT))
     model = HistGradientBoostingRegressor(
         learning_rate=0.06,

@@ -1,8 +1,9 @@
 """Other kinds of explanation of features never seen: `make bench-further`.
 
-Six further explanations of each recorded feature, simulated by a chat LLM (`data/README.md`), are
-judged by the models that were fitted on the other folds; no model was fitted on any of them.
-Intervals are 95 % bootstrap intervals over features. Writes `benchmarks/results/further.md`.
+Further explanations of each recorded feature, simulated by a chat LLM (`data/README.md`), judged by
+the models that were fitted on the other folds: ten of kinds that these models were taught, of other
+features, and two as labellers submit them, on which nothing was fitted. Intervals are 95 %
+bootstrap intervals over features. Writes `benchmarks/results/further.md`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.dataset import FOLDS, Case, load
-from benchmarks.folds import fold_models
+from benchmarks.folds import FoldModels, fold_models
 from benchmarks.judgement_table import bootstrap
 from pipeline.records import Request
 from pipeline.simulation import FloatArray
@@ -28,8 +29,15 @@ from stages.lexical import parse
 from stages.observation import Observer
 from stages.spots import spots_of
 
-DATA = Path(__file__).parent / "data" / "further.jsonl.gz"
-KINDS = ("sense", "context", "sisters", "wrong", "topic", "free")
+_FOLDER = Path(__file__).parent / "data"
+TAUGHT, UNTAUGHT = _FOLDER / "further.jsonl.gz", _FOLDER / "untaught.jsonl.gz"
+KINDS = {
+    TAUGHT: (
+        *("sense", "context", "sisters", "wrong", "topic", "free"),
+        *("short", "except", "examples", "opposite"),
+    ),
+    UNTAUGHT: ("plain", "second"),
+}
 RESULTS = Path(__file__).parent / "results" / "further.md"
 _APART = 0.2  # LLM scores that differ by less rank nothing
 
@@ -60,35 +68,45 @@ _MEASURES: dict[str, Measure] = {
 
 
 def main() -> None:
-    features = _judged()
+    minilm = MiniLM()
+    observer = Observer(TextEncoder(minilm, most_words=2_000_000))
+    models = [fold_models(fold, observer, minilm) for fold in range(FOLDS)]
     lines = [
         "# Further explanations",
         "",
-        "Six other explanations of each of 100 features that the judging models have not seen, on"
-        " top records; none was taught. 95 % bootstrap intervals over features in brackets. Written"
-        " by `make bench-further`.",
-        "",
-        f"| | all | {' | '.join(KINDS)} |",
-        f"|{'---|' * (len(KINDS) + 2)}",
+        "Of 100 features that the judging models have not seen, on top records. 95 % bootstrap"
+        " intervals over features in brackets. Written by `make bench-further`.",
     ]
-    for name, measure in _MEASURES.items():
-        cells = [_of_kinds(features, measure, kinds) for kinds in (KINDS, *((k,) for k in KINDS))]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    ranked = [_ranked(found) for found in features]
-    right = bootstrap(lambda drawn: _mean([ranked[i] for i in drawn]), len(features), digits=2)
-    lines += [
-        "",
-        f"Of two explanations of a feature whose LLM scores differ by more than {_APART}, the"
-        f" better one has the higher estimate in a share of {right}.",
-    ]
+    for data, title in ((TAUGHT, "that were taught"), (UNTAUGHT, "that were not")):
+        lines += ["", f"## Kinds {title}", "", *_table(_judged(data, models), KINDS[data])]
     RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print(*lines, sep="\n")
 
 
-def further_cases(cases: Sequence[Case]) -> list[Case]:
-    """Further explanations of the features of `cases`, on their top records, in their folds."""
+def _table(features: Sequence[list[Found]], every: Sequence[str]) -> list[str]:
+    lines = [f"| | all | {' | '.join(every)} |", f"|{'---|' * (len(every) + 2)}"]
+    for name, measure in _MEASURES.items():
+        cells = [_of_kinds(features, measure, kinds) for kinds in (every, *((k,) for k in every))]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    ranked = [_ranked(found) for found in features]
+    right = bootstrap(lambda drawn: _mean([ranked[i] for i in drawn]), len(features), digits=2)
+    return [
+        *lines,
+        "",
+        f"Of two explanations of a feature whose LLM scores differ by more than {_APART}, the"
+        f" better one has the higher estimate in a share of {right}.",
+    ]
+
+
+def further_cases(cases: Sequence[Case], data: Path) -> list[Case]:
+    """Further explanations of the features of `cases`, on their top records, in their folds.
+
+    Parameters
+    ----------
+    data : `TAUGHT` or `UNTAUGHT`.
+    """
     known = {case.feature: case for case in cases}
-    with gzip.open(DATA, "rt", encoding="utf-8") as lines:
+    with gzip.open(data, "rt", encoding="utf-8") as lines:
         features = [json.loads(line) for line in lines]
     return [
         _case(known[of_feature["feature"]], explanation)
@@ -114,16 +132,14 @@ def _case(case: Case, explanation: Mapping[str, Any]) -> Case:
         top=request,
         all_records=request,
         simulated=tuple(simulated),
+        recorded=False,
     )
 
 
-def _judged() -> list[list[Found]]:
+def _judged(data: Path, models: Sequence[FoldModels]) -> list[list[Found]]:
     """The explanations of each feature."""
-    minilm = MiniLM()
-    observer = Observer(TextEncoder(minilm, most_words=2_000_000))
-    models = [fold_models(fold, observer, minilm) for fold in range(FOLDS)]
     found: dict[str, list[Found]] = {}
-    for case in further_cases(load()):
+    for case in further_cases(load(), data):
         judge = models[case.fold]
         prior = judge.gate.estimate(judge.predictor.predict(case.top))
         half = judge.gate.half_width(prior, 0, len(case.top.records))

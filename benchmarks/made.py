@@ -136,6 +136,7 @@ def _cases(
             simulated=tuple(
                 MAX_STRENGTH * np.array(statement.rule(corpus.words[i]), dtype=float) for i in texts
             ),
+            recorded=False,
         )
         for statement in statements
     ]

@@ -20,6 +20,7 @@ import numpy as np
 from benchmarks.dataset import FOLDS, Case, load
 from benchmarks.fitting import Sample, foreign_sample, part_sample, rows, whole_sample
 from benchmarks.folds import fold_folder
+from benchmarks.further import TAUGHT, further_cases
 from benchmarks.gate_fitting import GateData, fit_gate
 from benchmarks.made import made_cases
 from benchmarks.rungs import HELD, Held, Rungs, fit_rungs
@@ -46,21 +47,23 @@ def main() -> None:
     save_static_vectors(MiniLM(), STATIC_VECTORS)
     minilm = MiniLM()
     observer = Observer(TextEncoder(minilm, most_words=10_000_000))
-    cases, made = load(SEED), made_cases(MADE_NEURONS, SEED)
-    whole = [whole_sample(case, observer) for case in cases]
-    by_hand = [whole_sample(case, observer) for case in made]
-    written = [whole_sample(case, observer) for case in written_cases(SEED)]
+    cases, made, written = load(SEED), made_cases(MADE_NEURONS, SEED), written_cases(SEED)
+
+    def whole(of: Sequence[Case]) -> list[Sample]:
+        return [whole_sample(case, observer) for case in of]
+
     samples = [
-        *whole,
-        *_further_samples(cases, observer),
-        *_some(by_hand, _MADE_IN_GATE),
-        *_some(written, _WRITTEN_IN_GATE),
+        *whole(cases),
+        *_parts_and_foreign(cases, observer),
+        *whole(_some(made, _MADE_IN_GATE)),
+        *whole(_some(written, _WRITTEN_IN_GATE)),
     ]
     logger.info("features worked out for %d samples", len(samples))
     if "--gate" in sys.argv[1:]:
         rungs = {held: Rungs.load(_work(held), minilm) for held in HELD}
     else:
-        taught = [rows(sample, observer) for sample in [*whole, *by_hand, *written]]
+        further = further_cases(cases, TAUGHT)
+        taught = [rows(sample, observer) for sample in whole([*cases, *made, *written, *further])]
         rungs = fit_rungs(taught, minilm, SEED)
         for held, fitted in rungs.items():
             fitted.save(_work(held))
@@ -76,7 +79,7 @@ def main() -> None:
         logger.info("fold %d done", fold)
 
 
-def _further_samples(cases: Sequence[Case], observer: Observer) -> list[Sample]:
+def _parts_and_foreign(cases: Sequence[Case], observer: Observer) -> list[Sample]:
     """Smaller requests, and some with another feature's explanation."""
     rng = np.random.default_rng(SEED)
     parts = [part_sample(case, observer, rng) for case in cases]
@@ -84,10 +87,10 @@ def _further_samples(cases: Sequence[Case], observer: Observer) -> list[Sample]:
     return [*parts, *foreign]
 
 
-def _some(samples: Sequence[Sample], number: int) -> list[Sample]:
+def _some(cases: Sequence[Case], number: int) -> list[Case]:
     """So many of them, each equally likely."""
-    chosen = np.random.default_rng(SEED).choice(len(samples), number, replace=False)
-    return [samples[i] for i in np.sort(chosen)]
+    chosen = np.random.default_rng(SEED).choice(len(cases), number, replace=False)
+    return [cases[i] for i in np.sort(chosen)]
 
 
 def _work(held: Held) -> Path:
@@ -102,7 +105,7 @@ def _gate_data(
     judges = {fold: predictors.get(unseen | {fold}) for fold in range(FOLDS) if fold != held}
     judged = [(s, judge.judge(s.seen)) for s in samples if (judge := judges.get(s.case.fold))]
     chosen, predictions = zip(*judged, strict=True)
-    recorded = [s.recorded for s in chosen]
+    recorded = [s.case.recorded for s in chosen]
     return GateData(
         inputs=np.array([evidence(prediction) for prediction in predictions]),
         scores=np.array([sample.llm_score for sample in chosen]),

@@ -62,6 +62,7 @@ def _cases(number: int, group: dict[str, Any], rng: np.random.Generator) -> list
                 _dense(explanation["simulated"].get(str(i), {}), len(spans[i]))
                 for i in (*chosen, *further)
             ),
+            recorded=False,
         )
         for chosen, further in requests
         for explanation in group["explanations"]

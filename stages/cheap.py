@@ -20,7 +20,7 @@ from stages.head import Head
 from stages.observation import Observation, Observer
 from stages.reader import Reader
 from stages.readings import hints_of, log_odds
-from stages.words import Column, Words
+from stages.words import Words
 
 HEAD_PATH = Path(__file__).parent / "data" / "head.safetensors"
 
@@ -67,14 +67,6 @@ class CheapPrediction:
     def strengths_or(self, simulated: Mapping[int, FloatArray]) -> list[FloatArray]:
         """The prediction, and what an LLM said of the records that it simulated."""
         return [simulated.get(i, guess) for i, guess in enumerate(self.strengths)]
-
-    def at_peaks(self, column: Column) -> Column:
-        """The column's entries at each record's peak token, for the records that have words."""
-        records, texts = self.seen.request.records, self.seen.request.texts
-        peaks = [t.token_words[r.values.argmax()] for t, r in zip(texts, records, strict=True)]
-        columns = self.seen.words.split(column)
-        found = [of[peak] for of, peak in zip(columns, peaks, strict=True) if peak >= 0]
-        return np.array(found or [0.0])
 
 
 @dataclass(frozen=True, slots=True)

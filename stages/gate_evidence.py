@@ -1,6 +1,7 @@
 """What the gate looks at: how a prediction sits on the records.
 
-Never how the explanation is worded, which would teach it the style of good explanations.
+Never how the explanation is worded, nor what in it matches, which would teach it the style of good
+explanations.
 """
 
 from __future__ import annotations
@@ -39,10 +40,6 @@ EVIDENCE = (
     "record_spread",
     "at_peaks_spread",
     "doubt",
-    "lexical_at_peaks",
-    "static_at_peaks",
-    "context_at_peaks",
-    "lexical_share",
     "mean",
     "stability",
     "log_records",
@@ -51,19 +48,6 @@ EVIDENCE = (
     "kinds_of_peaks",
     "on_peak_words",
 )
-
-_LEXICAL = (
-    "target_stem",
-    "target_phrase",
-    "target_inside",
-    "affix",
-    "example_word",
-    "head_word",
-    "head_class",
-    "before_1",
-    "after_1",
-)
-"""Features that say that a word is named by the explanation, or stands where it says."""
 
 
 def evidence(prediction: CheapPrediction) -> FloatArray:
@@ -75,10 +59,8 @@ def evidence(prediction: CheapPrediction) -> FloatArray:
     truths = [record.values for record in request.records]
     alone = np.array([correlation_score(t, g) for t, g in zip(truths, guesses, strict=True)])
     first = np.concatenate(prediction.first)
-    columns = prediction.seen.columns
     peak_words = peak_stems(request)
     on_peak_words = np.concatenate([_whose(text, peak_words) for text in request.texts])
-    lexical = np.maximum.reduce([columns[name] > 0 for name in _LEXICAL]).astype(np.float64)
     return np.array(
         [
             *_agreement(request, guesses),
@@ -87,10 +69,6 @@ def evidence(prediction: CheapPrediction) -> FloatArray:
             alone.std(),
             _at_peaks(request, guesses).std(),
             np.log((guess * (1.0 - guess)).sum() / ((guess**2).sum() + 1e-9) + 1e-3),
-            prediction.at_peaks(lexical).mean(),
-            prediction.at_peaks(columns["static_all"]).mean(),
-            prediction.at_peaks(columns["wide_context"]).mean(),
-            lexical.mean() if len(lexical) else 0.0,
             guess.mean(),
             _stability(guesses, truths),
             np.log(len(request.records)),

@@ -1,7 +1,8 @@
 """What an explanation says in words: quoted terms with their roles, clauses and word classes.
 
-`parse` reads the explanation once; `stages.occurrences` asks where its terms stand. The roles tell
-what a quotation is for:
+`parse` reads the explanation once; `stages.occurrences` asks where its terms stand. Where nothing
+is quoted, the words that are named without count as quoted (`stages.mentions`). The roles tell what
+a quotation is for:
 
 ===========  ==============================================  ====================================
 role         meaning                                         example
@@ -30,6 +31,7 @@ import regex
 import snowballstemmer
 
 from pipeline.text import WORD
+from stages.mentions import mentions
 
 _T = TypeVar("_T")
 
@@ -67,7 +69,7 @@ _CUE = regex.compile(
     regex.IGNORECASE,
 )
 _LIST_JOINT = regex.compile(
-    r"[\s,;/()]*(?:(?:or|and|and/or|as well as)\b[\s,]*)?", regex.IGNORECASE
+    r"[\s,;/()]*(?:(?:or|and|and/or|as well as)\b[\s,]*)?(?:(?:an?|the)\s)?", regex.IGNORECASE
 )
 
 _CONTEXT_CUE = regex.compile(
@@ -230,23 +232,35 @@ def _classes_named(text: str) -> frozenset[str]:
 
 
 def _terms(text: str) -> tuple[tuple[Term, ...], list[tuple[int, int]]]:
-    """The quotations with their roles, and where they stand."""
+    """The quotations, or the words named without, with their roles, and where they stand."""
     terms: list[Term] = []
     spans: list[tuple[int, int]] = []
     role: Role = "target"
-    for match in _QUOTED.finditer(text):
-        start = spans[-1][1] if spans else 0
-        between = text[start : match.start()]
+    for start, end, content in _quotations(text) or _mentions(text):
+        last = spans[-1][1] if spans else 0
+        between = text[last:start]
         if not (spans and _LIST_JOINT.fullmatch(between)):
             role = _role(between)
-        spans.append(match.span())
-        content = next(group for group in match.groups() if group is not None)
+        spans.append((start, end))
         affix = None if role in ("before", "after") else _affix_role(content)
         words = tuple(words_of(content.strip("-…")) or words_of(content))
         if words:
             stems = tuple(stem(word) for word in words)
             terms.append(Term(content, words, stems, affix or role))
     return tuple(terms), spans
+
+
+def _quotations(text: str) -> list[tuple[int, int, str]]:
+    """Start, end and content of each."""
+    return [
+        (*match.span(), next(group for group in match.groups() if group is not None))
+        for match in _QUOTED.finditer(text)
+    ]
+
+
+def _mentions(text: str) -> list[tuple[int, int, str]]:
+    spans = mentions(text, word_lists()["stop"], lambda phrase: bool(_classes_named(phrase)))
+    return [(start, end, text[start:end]) for start, end in spans]
 
 
 def _role(between: str) -> Role:

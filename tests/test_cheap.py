@@ -76,22 +76,9 @@ def test_every_text_gets_a_strength_for_each_of_its_tokens() -> None:
     assert [s.tolist() for s in unlearned(asked).strengths] == [[0], [1], [0, 0], [1, 2], [0]]
 
 
-def test_a_column_is_read_where_each_record_peaks() -> None:
-    tokens = [[" the", " fo", "x"], [" "], [" dog", " ran"]]
-    values = [[0, 3, 1], [2], [-1, -2]]
-    asked = Request.parse(
-        "a", [{"tokens": t, "values": v} for t, v in zip(tokens, values, strict=True)]
-    )
-    prediction = unlearned(asked)
-    assert prediction.at_peaks(prediction.by_word.strengths).tolist() == [2, 1]
-
-
-def test_without_any_word_there_is_nothing_at_the_peaks() -> None:
-    prediction = unlearned(request("a", "x"))
-    assert prediction.at_peaks(prediction.by_word.strengths).tolist() == [1]
+def test_a_request_without_any_word_is_silent() -> None:
     blank = Request.parse("a", [{"tokens": [" ", "\n"], "values": [1, 0]}])
     prediction = predictor().predict(blank)
-    assert prediction.at_peaks(prediction.by_word.strengths).tolist() == [0]
     assert prediction.strengths[0].tolist() == [0, 0]
 
 

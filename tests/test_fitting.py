@@ -110,5 +110,5 @@ def test_a_foreign_explanation_comes_from_another_feature_of_the_same_fold() -> 
     source = next(c for c in every if c.top.explanation == sample.seen.request.explanation)
     assert source.feature != every[0].feature
     assert source.fold == every[0].fold
-    assert not sample.recorded
+    assert not sample.case.recorded
     assert sample.llm_score == 0.0
