@@ -28,7 +28,7 @@ lint: .venv/ready
 screenshots: .venv/ready
 	$(BIN)/python -m benchmarks.screenshots
 
-# Rebuilds the shipped weights from benchmarks/data; about an hour and a half on two cores.
+# Rebuilds the shipped weights from benchmarks/data; under two hours on two cores.
 train: .venv/ready
 	$(BIN)/python -m benchmarks.train
 

@@ -1,4 +1,4 @@
-"""Train the shipped weights: `make train`, about an hour and a half on two cores.
+"""Train the shipped weights: `make train`, under two hours on two cores.
 
 Writes `stages/data/{word_vectors,head,reader,gate}.safetensors`, and under `benchmarks/data/folds`
 the same for each held-out fold, with which the other benchmarks judge. All is nested: whatever

@@ -12,7 +12,7 @@ import regex
 
 _WORD = r"\b[\p{L}\p{N}]+(?:['’]\p{L}+)*\b"
 _JOINT = r"\s*(?:[,/]|\b(?:or|and)\b)\s*(?:\b(?:or|and)\b\s*)?"
-_ONE = rf"(?P<x>(?!(?:as\s+in|such\s+as)\b){_WORD})"
+_ONE = rf"(?P<x>(?!(?:as\s+in|such\s+as|(?:as|for|about|like)\s+whe(?:n|re))\b){_WORD})"
 _LIST = rf"{_ONE}(?:{_JOINT}{_ONE})*"
 _PLACE = (
     r"(?:(?:right|directly|immediately|just)\s+)?"

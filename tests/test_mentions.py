@@ -84,6 +84,7 @@ def test_examples_are_named_up_to_the_end_of_the_clause(
     [
         "",
         "what a person is like",
+        "for when people are sad",
         "such as it is in the end of the day when all of it is over and done",
         "fast animals",
         "fear of death",
