@@ -2,7 +2,7 @@
 
 Further explanations of each recorded feature, simulated by a chat LLM (`data/README.md`), judged by
 the models that were fitted on the other folds: ten of kinds that these models were taught, of other
-features, and two as labellers submit them, on which nothing was fitted. Intervals are 95 %
+features, and two as labellers submit them, on which no model was. Intervals are 95 %
 bootstrap intervals over features. Writes `benchmarks/results/further.md`.
 """
 

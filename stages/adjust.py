@@ -44,8 +44,8 @@ def adjust_for_context(
     Parameters
     ----------
     found : the texts that speak against the explanation, from `find_contrasts`.
-    strengths : of each record's tokens, 0-10: simulated where an LLM was asked, else the head's,
-        which judges the texts of `found` too.
+    strengths : of each record's tokens, 0-10: simulated where an LLM was asked, else predicted, as
+        on the texts of `found`.
     raw : the raw score; nothing is taken off one that is not positive.
     """
     at_peaks = [

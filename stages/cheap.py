@@ -102,7 +102,7 @@ class CheapPredictor:
         return words, self._judge(seen, words, columns).strengths
 
     def _judge(self, seen: Observation, words: Words, columns: Features) -> Judgement:
-        """Ask the head about the words of some texts, and the reader where the head is not sure."""
+        """Ask the head about all words, and the reader where the head is not silent."""
         first = np.clip(self.head.predict(columns), 0.0, 1.0)
         # Where the head is silent the reader has nothing to add.
         heard = first > SILENT

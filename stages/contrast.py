@@ -34,6 +34,7 @@ from stages.words import Words
 
 _REACHES = (1, 2, 4)  # words on either side that count as the context
 _NEIGHBOURS = 3  # contexts that a context is compared with
+_OWN_PEAKS = 6  # of a word, from which its contexts are compared with them alone
 _CONTEXT_TEXTS = 24
 _CONTEXTS_JUDGED = 12
 _BREADTH_TEXTS = 12
@@ -258,19 +259,20 @@ def _unlike(others: Words, at: IntArray, own: Words, peak_at: IntArray) -> Float
         elsewhere, here = others.windows(reach, at), own.windows(reach, peak_at)
         for word in set(words):
             of_word, alike = words == word, peaks == word
-            if alike.sum() < _NEIGHBOURS:
+            if alike.sum() < _OWN_PEAKS:
                 alike[:] = True
             chance[of_word] += _more_alike(here[alike], elsewhere[of_word])
     return chance / len(_REACHES)
 
 
 def _more_alike(own: Float32Array, others: Float32Array) -> FloatArray:
-    """The share of the own contexts that are more like one another than each other one is."""
-    cosines = own @ own.T
-    np.fill_diagonal(cosines, -np.inf)
-    usual = _mean_of_nearest(cosines, len(own) - 1)
-    alike = _mean_of_nearest(others @ own.T, len(own))
-    return np.asarray((usual[:, None] > alike[None, :]).mean(axis=0))
+    """The share of the own contexts that are more like the rest of them than each other one is."""
+    cosines = np.concatenate([own, others]) @ own.T
+    share = np.zeros(len(others))
+    for here in range(len(own)):
+        alike = _mean_of_nearest(np.delete(cosines, here, axis=1))
+        share += alike[here] > alike[len(own) :]
+    return share / len(own)
 
 
 def _largest(weights: FloatArray, words: Sequence[str]) -> IntArray:
@@ -282,8 +284,8 @@ def _largest(weights: FloatArray, words: Sequence[str]) -> IntArray:
 def _dependence(above: FloatArray) -> float:
     """0-1: how far the mean chance is above what chance alone may make of so many contexts.
 
-    By chance alone each is uniform on 0-1, and twice their mean has a standard error of
-    1 / sqrt(3 n) around 1.
+    By chance alone each is uniform on 0-1 or a mean of such, and twice the mean of n has a standard
+    error of at most 1 / sqrt(3 n) around 1, but for what contexts share of the same peaks.
     """
     if not len(above):
         return 0.0
@@ -292,7 +294,6 @@ def _dependence(above: FloatArray) -> float:
     return float(np.clip((excess - error) / (1.0 - error), 0.0, 1.0))
 
 
-def _mean_of_nearest(cosines: npt.NDArray[np.float32], others: int) -> FloatArray:
+def _mean_of_nearest(cosines: npt.NDArray[np.float32]) -> FloatArray:
     """The mean cosine of each row with its nearest."""
-    nearest = min(_NEIGHBOURS, others)
-    return np.asarray(np.sort(cosines.astype(np.float64), axis=1)[:, -nearest:].mean(axis=1))
+    return np.asarray(np.sort(cosines.astype(np.float64), axis=1)[:, -_NEIGHBOURS:].mean(axis=1))

@@ -259,7 +259,8 @@ def _quotations(text: str) -> list[tuple[int, int, str]]:
 
 
 def _mentions(text: str) -> list[tuple[int, int, str]]:
-    spans = mentions(text, word_lists()["stop"], lambda phrase: bool(_classes_named(phrase)))
+    lists = word_lists()
+    spans = mentions(text, lists["stop"], lists["meta"], lambda said: bool(_classes_named(said)))
     return [(start, end, text[start:end]) for start, end in spans]
 
 

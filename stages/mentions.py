@@ -19,18 +19,19 @@ _PLACE = (
     r"(?:after|before|following|followed|preceded|preceding|when|where|as|in|within|between)\b"
 )
 _END = rf"(?=\s*(?:$|[,;:.(]|{_PLACE}))"
-_KIND = (
-    r"(?:word|token|term|verb|noun|pronoun|preposition|conjunction|adverb|adjective|article"
-    r"|particle|determiner|modal)"
-)
+_OPEN_CLASS = r"(?:word|token|term|verb|noun|adjective|adverb)"
+_CLOSED_CLASS = r"(?:pronoun|preposition|conjunction|article|particle|determiner|modal)"
+_KIND = rf"(?:{_OPEN_CLASS}|{_CLOSED_CLASS})"
 
 # "the word more in comparisons", "the words a and the", "the phrase as if": the kind is said.
-# "The word standing before a noun" names none.
+# "The word standing before a noun" names none, nor does "the article text".
 _NAMED = regex.compile(
     rf"""\b(?:the|any|every|this|of)\s+(?:
-        {_KIND}\s+(?!\p{{L}}+ing\s+(?!when|where)\p{{L}})(?P<x>{_WORD}){_END}
+        {_OPEN_CLASS}\s+(?!\p{{L}}+(?:ing|ed|en)\s+(?!when|where)\p{{L}})(?P<x>{_WORD}){_END}
+      | {_CLOSED_CLASS}\s+(?P<function>{_WORD}){_END}
       | {_KIND}s\s+(?P<x>{_WORD})(?:{_JOINT}(?P<x>{_WORD}))+{_END}
-      | (?:phrase|expression)\s+(?P<x>{_WORD}(?:\s+{_WORD}){{1,4}}?){_END}
+      | (?:phrase|expression)\s+(?!(?:that|which|who|of|for|used|structure|levels?)\b)
+        (?P<x>{_WORD}(?:\s+{_WORD}){{1,4}}?){_END}
     )""",
     regex.VERBOSE | regex.IGNORECASE,
 )
@@ -40,16 +41,19 @@ _FIRST = regex.compile(
     regex.IGNORECASE,
 )
 # "to after proud, dare": in a label there is no room to describe the word beside.
+_FEW = rf"(?P<x>(?!(?:or|and)\b){_WORD}(?:\s+(?!(?:or|and)\b){_WORD})?)"
 _BESIDE = regex.compile(
     rf"\b(?:after|before|following|followed by|preceded by)\s+"
-    rf"(?P<x>{_WORD}(?:\s+{_WORD})?)(?:{_JOINT}(?P<x>{_WORD}(?:\s+{_WORD})?))*\s*$",
+    rf"{_FEW}(?:{_JOINT}{_FEW})*\s*$",
     regex.IGNORECASE,
 )
 # "as in does not mean that, what say ye": examples up to the end of the clause.
-_SAID = rf"(?:\b(?:an?|the)\s+)?(?P<x>{_WORD}(?:\s+{_WORD}){{0,3}}?)"
+_NOT_SAID = "or|and|in|on|at|those|these|when|where|not|others?|etc|so on|similar"
+_SAID = rf"(?:\b(?:an?|the)\s+)?(?P<x>(?!(?:{_NOT_SAID})\b){_WORD}(?:\s+{_WORD}){{0,3}}?)"
 _EXAMPLES = regex.compile(
     rf"\b(?:as\s+in|such\s+as|e\.?\s?g\.|for\s+(?:example|instance)|(?:{_KIND}|phrase)s\s+like)"
-    rf"[\s,:]\s*(?!(?:or|and)\b){_SAID}(?:{_JOINT}{_SAID})*(?=\s*(?:$|[;.)]))",
+    rf"[\s,:]\s*{_SAID}(?:{_JOINT}{_SAID})*"
+    rf"(?=(?:{_JOINT}|\s)*(?:$|[;)]|\.(?!\S)|(?:etc|others?|so\s+on|more|similar)\b))",
     regex.IGNORECASE,
 )
 _SEPARATE = regex.compile(rf"(?:{_JOINT}|[^\p{{L}}\p{{N}}'’\s])+", regex.IGNORECASE)
@@ -62,54 +66,90 @@ _OF_PLACE = frozenset(
         r"\w+",
         """just right directly immediately only also very never not both mostly often usually
         chiefly mainly especially particularly typically generally anything something anywhere
-        wherever someone sometimes possibly being having doing""",
+        wherever someone sometimes possibly being having doing except including""",
     )
 )
+_HOW = frozenset(("just", "right", "directly", "immediately", "only"))
+_KINDS = regex.compile(rf"(?:{_KIND}|clause|quote)s?|newline|whitespace|tag")
+_SYMBOL = regex.compile(r"[^\p{L}\p{N}\s,/;:.()'’-]")
 _ARTICLE = regex.compile(r"(?:an?|the|any|some|every|his|her|their|its|such|(?:an)?other)\s")
 
 Span = tuple[int, int]
 
 
 def mentions(
-    text: str, function_words: frozenset[str], described: Callable[[str], bool]
+    text: str,
+    function_words: frozenset[str],
+    meta_words: frozenset[str],
+    is_class: Callable[[str], bool],
 ) -> list[Span]:
-    """Where the words stand that an explanation without quotation marks names.
+    """Where the words stand that an explanation without quotation marks names; none overlap.
 
     Parameters
     ----------
     function_words : lowercase; who says one without a sentence around it means the word itself.
-    described : whether a phrase names a class of words ("verbs", "numbers").
+    meta_words : lowercase; with them explanations speak of words ("phrase", "usage").
+    is_class : whether a phrase names a class of words ("numbers", "commas").
     """
-
-    def alone(word: str) -> bool:
-        return word in function_words and word not in _OF_PLACE
 
     def said(span: Span) -> str:
         return text[slice(*span)].casefold()
 
-    found = {
-        span
-        for match in _NAMED.finditer(text)
-        for span in match.spans("x")
-        if said(span) not in _OF_PLACE
-    }
-    found.update(span for match in _EXAMPLES.finditer(text) for span in match.spans("x"))
+    def alone(word: str) -> bool:
+        return word in function_words and word not in _OF_PLACE
+
+    def describes(phrase: str) -> bool:
+        last = phrase.split()[-1]
+        is_meta = not meta_words.isdisjoint((last, last.removesuffix("s")))
+        return is_meta or bool(_KINDS.fullmatch(last)) or is_class(phrase)
+
+    found = []
+    for match in _NAMED.finditer(text):
+        found += [span for span in match.spans("x") if said(span) not in _HOW | meta_words]
+        found += [span for span in match.spans("function") if said(span) in function_words]
+    for match in _EXAMPLES.finditer(text):
+        found += [span for span in match.spans("x") if not describes(said(span))]
     first = _FIRST.match(text)
     if first and all(alone(said(span)) for span in first.spans("x")):
-        found.update(first.spans("x"))
-    if len(regex.findall(_WORD, text)) > _LABEL:
-        return sorted(found)
-    beside = _BESIDE.search(text)
-    for span in beside.spans("x") if beside else ():
-        phrase = said(span)
-        if not (_ARTICLE.match(phrase) or described(phrase)):
-            found.add(span)
-    return sorted(found) or _open_phrases(text, alone)
+        found += first.spans("x")
+    if len(regex.findall(_WORD, text)) <= _LABEL:
+        found += [
+            span
+            for span in _beside(text, alone, describes)
+            if not (_ARTICLE.match(said(span)) or describes(said(span)))
+        ]
+        found = found or _open_phrases(text, alone)
+    apart: list[Span] = []
+    for span in sorted(found):
+        if not apart or span[0] >= apart[-1][1]:
+            apart.append(span)
+    return apart
+
+
+def _beside(
+    text: str, alone: Callable[[str], bool], describes: Callable[[str], bool]
+) -> list[Span]:
+    """What a label has behind "after" or "before", if what stands there is nothing but words.
+
+    "Life after death" and "before elections" speak of things.
+    """
+    match = _BESIDE.search(text)
+    if not match:
+        return []
+    before = [word.casefold() for word in regex.findall(_WORD, text[: match.start()])]
+    if before:
+        speaks_of_words = all(alone(word) or describes(word) for word in before)
+    else:
+        speaks_of_words = alone(match[0].split()[-1].casefold())
+    return match.spans("x") if speaks_of_words else []
 
 
 def _open_phrases(text: str, alone: Callable[[str], bool]) -> list[Span]:
     """The parts of a label all of which end in a function word, as no description does."""
-    found, start = [], 0
+    found: list[Span] = []
+    start = 0
+    if _SYMBOL.search(text):
+        return found
     ends = [*(match.span() for match in _SEPARATE.finditer(text)), (len(text), len(text))]
     for stop, next_start in ends:
         words = list(regex.finditer(_WORD, text[start:stop]))

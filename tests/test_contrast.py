@@ -10,6 +10,7 @@ from stages.background import background
 from stages.contrast import Contrasts, _largest, find_contrasts, places_of
 from stages.lexical import normalise
 
+PLACES = ("north", "sea", "hill", "west", "isle", "moor")
 LEADERS = tuple(
     f"the {who} of the country*9 said {what}"
     for who in ("king", "queen", "leader")
@@ -118,7 +119,7 @@ def test_without_places_there_are_no_texts(texts: tuple[str, ...]) -> None:
 
 
 def test_a_words_contexts_are_compared_with_those_of_its_own_peaks() -> None:
-    own = [f"the king of the {place} said to*9 them" for place in ("north", "sea", "hill", "west")]
+    own = [f"the king of the {place} said to*9 them" for place in PLACES]
     strays = ["rain, zyzzyva*9 here", "ships qwyx*9", "nobody vrumf*8", "it blonked*8"]
     alone, mixed = (contrasts_of(request("'to'", *texts)) for texts in (own, [*own, *strays]))
     assert mixed.dependence == alone.dependence > 0.5

@@ -20,6 +20,7 @@ def terms(explanation: str) -> dict[str, str]:
         ("business names shortened from the word company", {"company": "target"}),
         ("the word whaling, in any context", {"whaling": "target"}),
         ("the phrase as if", {"as if": "example"}),
+        ("the word not", {"not": "target"}),
         ("words after the phrase in fact", {"in fact": "example"}),
     ],
 )
@@ -51,6 +52,7 @@ def test_a_function_word_that_comes_first_is_meant_itself(
         ("to after proud, dare", {"to": "target", "proud": "before", "dare": "before"}),
         ("words before than", {"than": "after"}),
         ("after out of", {"out of": "before"}),
+        ("before and after", {"before": "target", "after": "target"}),
         ("know how to", {"know how to": "target"}),
         ("field of, area of", {"field of": "target", "area of": "target"}),
     ],
@@ -71,6 +73,7 @@ def test_a_label_names_the_words_beside_and_phrases_left_open(
         ("superlatives, e.g. greatest and most ambitious", ["greatest", "most ambitious"]),
         ("musical instruments such as the violin or a flute; music", ["violin", "flute"]),
         ("number words like three, four and five.", ["three", "four", "five"]),
+        ("colours such as red, green and others", ["red", "green"]),
     ],
 )
 def test_examples_are_named_up_to_the_end_of_the_clause(
@@ -84,6 +87,17 @@ def test_examples_are_named_up_to_the_end_of_the_clause(
     [
         "",
         "what a person is like",
+        "words such as pronouns and prepositions",
+        "the noun phrase before a verb",
+        "the modal verb (can, could)",
+        "the article author, in news",
+        "the term used in medicine",
+        "the phrase that introduces a quote",
+        "numbers after $",
+        "life after death",
+        "before elections",
+        "tokens preceded by whitespace",
+        "numbers, such as in dates",
         "for when people are sad",
         "such as it is in the end of the day when all of it is over and done",
         "fast animals",
