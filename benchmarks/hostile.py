@@ -22,8 +22,8 @@ from pipeline.errors import InvalidRequest
 from pipeline.records import Limits, Request
 from stages.embedding import MiniLM, native_bfloat16
 from stages.encoding import TextEncoder
-from stages.lexical import normalise
 from stages.observation import Observer
+from stages.vocabulary import normalise
 
 DATA = Path(__file__).parent / "data" / "hostile.json"
 SEED = 0

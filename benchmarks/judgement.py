@@ -27,9 +27,9 @@ from stages.cheap import CheapPrediction
 from stages.combine import combine
 from stages.embedding import MiniLM
 from stages.encoding import TextEncoder
-from stages.lexical import normalise
 from stages.observation import Observer
 from stages.rounds import simulate_rounds
+from stages.vocabulary import normalise
 
 SEED = 0
 RESULTS = Path(__file__).parent / "results"

@@ -21,7 +21,7 @@ from pipeline.records import ActivationRecord, Request
 from pipeline.simulation import MAX_STRENGTH, FloatArray
 from pipeline.text import WORD
 from stages.background import background
-from stages.lexical import classes_of, normalise, stem
+from stages.vocabulary import classes_of, normalise, stem
 
 Rule = Callable[[Sequence[str]], list[bool]]
 """Which of a text's words fire."""

@@ -26,7 +26,7 @@ from pipeline.records import ActivationRecord, Request
 from pipeline.scoring import correlation_score
 from pipeline.simulation import FloatArray
 from pipeline.text import TokenizedText
-from stages.lexical import normalise, stem, word_lists
+from stages.vocabulary import normalise, stem, word_lists
 
 FREQUENCIES = (0.1, 0.01, 0.001)
 NEURONS = 40

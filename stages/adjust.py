@@ -24,8 +24,8 @@ from pipeline.result import Adjustment, ContrastText
 from pipeline.simulation import MAX_STRENGTH, FloatArray
 from stages.background import background
 from stages.contrast import Contrast, Contrasts
-from stages.lexical import stem, words_of
 from stages.peaks import kinds_of, peak_stems, peaks_of
+from stages.vocabulary import stem, words_of
 
 _TOTAL_WEIGHT = 0.5  # of a kind's words at most, as a share of the records' tokens
 _FREE_WORDS = 4  # peak words that a description may name without being a list

@@ -12,7 +12,7 @@ from importlib.resources import files
 import numpy as np
 
 from pipeline.text import WORD
-from stages.lexical import normalise
+from stages.vocabulary import normalise
 
 
 @dataclass(frozen=True, slots=True)

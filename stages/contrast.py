@@ -28,8 +28,9 @@ from stages.background import background
 from stages.cheap import CheapPrediction, CheapPredictor
 from stages.embedding import Float32Array
 from stages.explanation import words_in
-from stages.lexical import Explanation, normalise, parse, stem, word_lists
+from stages.lexical import Explanation, parse
 from stages.peaks import peaks_of
+from stages.vocabulary import normalise, stem, word_lists
 from stages.words import Words
 
 _REACHES = (1, 2, 4)  # words on either side that count as the context

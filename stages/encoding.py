@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pipeline.text import IntArray
 from stages.background import background
 from stages.embedding import Encoder, Float32Array, WordVectors, halved
-from stages.lexical import normalise, remembered, stem
+from stages.vocabulary import normalise, remembered, stem
 
 REACHES = (2, 6)
 """How far from a word its surroundings go, in words: the near ones, then the wide ones."""

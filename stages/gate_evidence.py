@@ -15,8 +15,8 @@ from pipeline.scoring import correlation_score
 from pipeline.simulation import MAX_STRENGTH, FloatArray
 from pipeline.text import TokenizedText
 from stages.cheap import CheapPrediction
-from stages.lexical import normalise, stem
 from stages.peaks import kinds_of, peak_stems
+from stages.vocabulary import normalise, stem
 
 _LOUD = (0.05, 0.1, 0.2, 0.4, 0.6)
 _LOUD_TEXTS = (0.2, 0.4)

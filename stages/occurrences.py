@@ -10,7 +10,8 @@ import numpy as np
 
 from stages.encoding import interned
 from stages.explanation import multiword, stems_in, words_in
-from stages.lexical import Explanation, Term, classes_of, normalise, stem
+from stages.lexical import Explanation, Term
+from stages.vocabulary import classes_of, normalise, stem
 from stages.words import AROUND, LEFT, RIGHT, Column, Words
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 
 from pipeline.records import Request
-from stages.lexical import normalise, stem
+from stages.vocabulary import normalise, stem
 
 _STRONG = 0.5  # share of the largest activation from which a record's peak counts
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from pipeline.text import IntArray, TokenizedText
 from stages.explanation import stems_in, words_in
-from stages.lexical import Explanation, normalise, stem
+from stages.lexical import Explanation
+from stages.vocabulary import normalise, stem
 
 _APOSTROPHE = "'"
 

@@ -15,7 +15,7 @@ from pipeline.simulation import FloatArray
 from stages.adjust import adjust_for_context, contrast_correlation, weighted_correlation
 from stages.background import background
 from stages.contrast import Contrast, find_contrasts
-from stages.lexical import normalise
+from stages.vocabulary import normalise
 
 # Fires on "time" in one phrase only; the background has the word in hundreds of other places.
 TALES = (

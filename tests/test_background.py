@@ -5,7 +5,7 @@ import math
 import pytest
 
 from stages.background import Background, background
-from stages.lexical import normalise
+from stages.vocabulary import normalise
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pipeline.records import Request
 from stages import contrast
 from stages.background import background
 from stages.contrast import Contrasts, _largest, find_contrasts, places_of
-from stages.lexical import normalise
+from stages.vocabulary import normalise
 
 PLACES = ("north", "sea", "hill", "west", "isle", "moor")
 LEADERS = tuple(

@@ -9,7 +9,7 @@ from models import SpellingEncoder, fast_encoder, words_of
 from stages.embedding import Float32Array
 from stages.encoding import TextEncoder, interned
 from stages.explanation import EncodedExplanation, encode_explanation
-from stages.lexical import content_words, stem
+from stages.vocabulary import content_words, stem
 
 DARING = "'to' after 'dare', as in 'proud to announce', in brave promises"
 
