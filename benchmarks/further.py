@@ -1,8 +1,8 @@
 """Other kinds of explanation of features never seen: `make bench-further`.
 
 Further explanations of each recorded feature, simulated by a chat LLM (`data/README.md`), judged by
-the models that were fitted on the other folds: ten of kinds that these models were taught, of other
-features, and two as labellers submit them, on which no model was. Intervals are 95 %
+the models that were fitted on the other folds: twelve of kinds that these models were taught, of
+other features, and three as labellers submit them, on which no model was. Intervals are 95 %
 bootstrap intervals over features. Writes `benchmarks/results/further.md`.
 """
 
@@ -34,9 +34,9 @@ TAUGHT, UNTAUGHT = _FOLDER / "further.jsonl.gz", _FOLDER / "untaught.jsonl.gz"
 KINDS = {
     TAUGHT: (
         *("sense", "context", "sisters", "wrong", "topic", "free"),
-        *("short", "except", "examples", "opposite"),
+        *("short", "except", "examples", "opposite", "label", "misread"),
     ),
-    UNTAUGHT: ("plain", "second"),
+    UNTAUGHT: ("plain", "auto", "second"),
 }
 RESULTS = Path(__file__).parent / "results" / "further.md"
 _APART = 0.2  # LLM scores that differ by less rank nothing

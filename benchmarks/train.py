@@ -102,10 +102,9 @@ def _gate_data(
 ) -> GateData:
     """The samples outside the held fold, each judged by rungs that saw neither fold."""
     unseen = frozenset() if held is None else frozenset({held})
-    judges = {fold: predictors.get(unseen | {fold}) for fold in range(FOLDS) if fold != held}
-    judged = [(s, judge.judge(s.seen)) for s in samples if (judge := judges.get(s.case.fold))]
-    chosen, predictions = zip(*judged, strict=True)
-    recorded = [s.case.recorded for s in chosen]
+    chosen = [sample for sample in samples if sample.case.fold != held]
+    predictions = [predictors[unseen | {s.case.fold}].judge(s.seen) for s in chosen]
+    recorded = [sample.case.recorded for sample in chosen]
     return GateData(
         inputs=np.array([evidence(prediction) for prediction in predictions]),
         scores=np.array([sample.llm_score for sample in chosen]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -36,8 +38,10 @@ def test_every_feature_has_one_of_each_kind_in_its_own_fold(further: list[Case])
     assert all(sorted(of_feature) == sorted(every) for of_feature in kinds.values())
 
 
-def test_no_feature_has_the_same_explanation_twice(further: list[Case]) -> None:
-    every = [(c.feature, c.top.explanation.casefold()) for c in (*load(), *further)]
+@pytest.mark.parametrize("data", KINDS)
+def test_no_feature_has_the_same_explanation_twice(data: Path) -> None:
+    cases = (*load(), *further_cases(load(), data))
+    every = [(case.feature, case.top.explanation.casefold()) for case in cases]
     assert len(every) == len(set(every))
 
 
