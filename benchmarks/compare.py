@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.dataset import FOLDS, Case, load
-from benchmarks.folds import FoldModels, fold_models
+from benchmarks.folds import Models, fold_models
 from benchmarks.recorded import RecordedSimulator
 from pipeline.comparison import Comparison, compare_results
 from pipeline.records import Request
@@ -85,7 +85,7 @@ def main() -> None:
     logger.info("\n%s", text)
 
 
-def _compared(cases: Sequence[Case], models: FoldModels) -> Iterator[Pair]:
+def _compared(cases: Sequence[Case], models: Models) -> Iterator[Pair]:
     top = len(cases[0].top.records)
     order = np.random.default_rng(SEED).permutation(top)
     here, there = np.sort(order[: top // 2]), np.sort(order[top // 2 :])
@@ -107,9 +107,7 @@ def _compared(cases: Sequence[Case], models: FoldModels) -> Iterator[Pair]:
             )
 
 
-def _scored(
-    cases: Sequence[Case], chosen: Chosen, models: FoldModels
-) -> dict[str, list[ScoreResult]]:
+def _scored(cases: Sequence[Case], chosen: Chosen, models: Models) -> dict[str, list[ScoreResult]]:
     """What each way of scoring makes of the explanations, raw and adjusted."""
     found: dict[str, list[ScoreResult]] = {}
     for case in cases:

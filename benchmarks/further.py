@@ -1,8 +1,9 @@
-"""Other kinds of explanation of features never seen: `make bench-further`.
+"""Other kinds of explanation, and of neurons: `make bench-further`.
 
 Further explanations of each recorded feature, simulated by a chat LLM (`data/README.md`), judged by
 the models that were fitted on the other folds: twelve of kinds that these models were taught, of
-other features, and three as labellers submit them, on which no model was. Intervals are 95 %
+other features, and three as labellers submit them, on which no model was. And explanations of
+invented neurons, on which nothing was fitted, judged by the shipped models. Intervals are 95 %
 bootstrap intervals over features. Writes `benchmarks/results/further.md`.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -19,7 +20,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.dataset import FOLDS, Case, load
-from benchmarks.folds import FoldModels, fold_models
+from benchmarks.folds import Models, fold_models, shipped_models
+from benchmarks.invented import JUDGED, invented_cases
+from benchmarks.invented import KINDS as INVENTED_KINDS
 from benchmarks.judgement_table import bootstrap
 from pipeline.records import Request
 from pipeline.simulation import FloatArray
@@ -74,11 +77,16 @@ def main() -> None:
     lines = [
         "# Further explanations",
         "",
-        "Of 100 features that the judging models have not seen, on top records. 95 % bootstrap"
+        "Of features that the judging models have not seen, on top records. 95 % bootstrap"
         " intervals over features in brackets. Written by `make bench-further`.",
     ]
-    for data, title in ((TAUGHT, "that were taught"), (UNTAUGHT, "that were not")):
-        lines += ["", f"## Kinds {title}", "", *_table(_judged(data, models), KINDS[data])]
+    for data, title in ((TAUGHT, "were taught"), (UNTAUGHT, "were not")):
+        found = _judged((case, models[case.fold]) for case in further_cases(load(), data))
+        lines += ["", f"## 100 recorded features, kinds that {title}", ""]
+        lines += _table(found, KINDS[data])
+    shipped = shipped_models(observer, minilm)
+    found = _judged((case, shipped) for case in invented_cases(JUDGED))
+    lines += ["", f"## {len(found)} invented neurons", "", *_table(found, INVENTED_KINDS[JUDGED])]
     RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print(*lines, sep="\n")
 
@@ -136,11 +144,10 @@ def _case(case: Case, explanation: Mapping[str, Any]) -> Case:
     )
 
 
-def _judged(data: Path, models: Sequence[FoldModels]) -> list[list[Found]]:
-    """The explanations of each feature."""
+def _judged(cases: Iterable[tuple[Case, Models]]) -> list[list[Found]]:
+    """The explanations of each feature, each by the models given."""
     found: dict[str, list[Found]] = {}
-    for case in further_cases(load(), data):
-        judge = models[case.fold]
+    for case, judge in cases:
         prior = judge.gate.estimate(judge.predictor.predict(case.top))
         half = judge.gate.half_width(prior, 0, len(case.top.records))
         one = Found(case.kind, case.llm_score, prior.score, half)

@@ -17,7 +17,7 @@ from pathlib import Path
 from string import Template
 
 from benchmarks.dataset import FOLDS, Case, load
-from benchmarks.folds import FoldModels, fold_models
+from benchmarks.folds import Models, fold_models
 from pipeline.errors import InvalidRequest
 from pipeline.records import Limits, Request
 from stages.embedding import MiniLM, native_bfloat16
@@ -83,7 +83,7 @@ def gains(features_per_fold: int, ways: Sequence[Hostile] | None = None) -> list
     return found
 
 
-def _score(explanation: str, request: Request, models: FoldModels) -> float:
+def _score(explanation: str, request: Request, models: Models) -> float:
     try:
         parsed = Request.parse(explanation, request.records)
     except InvalidRequest:

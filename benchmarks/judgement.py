@@ -17,7 +17,7 @@ import numpy as np
 import pipeline
 from benchmarks.dataset import FOLDS, KINDS, Case, load
 from benchmarks.fitting import whole_sample
-from benchmarks.folds import FoldModels, fold_models
+from benchmarks.folds import Models, fold_models
 from benchmarks.judged import Judged
 from benchmarks.judgement_table import STUFFED_WORDS, Table
 from benchmarks.recorded import RecordedSimulator
@@ -110,7 +110,7 @@ def _copied(request: Request) -> Request:
     return Request(request.texts[strongest].text.strip(), request.records)
 
 
-def _outcomes(case: Case, prediction: CheapPrediction, models: FoldModels) -> list[Outcome]:
+def _outcomes(case: Case, prediction: CheapPrediction, models: Models) -> list[Outcome]:
     """Score a case with the recorded LLM in stage two, at each tolerance."""
     prior, llm = models.gate.estimate(prediction), RecordedSimulator(case)
     n, out = len(case.top.records), []

@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.classic_prompts import EXAMPLE_SETS, classic_prompts
 from benchmarks.dataset import FOLDS, KINDS, Case, load
-from benchmarks.folds import FoldModels, fold_models
+from benchmarks.folds import Models, fold_models
 from benchmarks.quotes import answer
 from benchmarks.recorded import RecordedSimulator
 from pipeline.scoring import correlation_score
@@ -127,7 +127,7 @@ def _tokenizer() -> Callable[[str], list[int]]:
     return encode
 
 
-def _runs(case: Case, models: FoldModels) -> Iterator[tuple[str, Run]]:
+def _runs(case: Case, models: Models) -> Iterator[tuple[str, Run]]:
     """The case scored at each tolerance, in full, and from random texts alone."""
     prediction, n = models.predictor.predict(case.top), len(case.top.records)
     prior, simulator = models.gate.estimate(prediction), CountingSimulator(case)

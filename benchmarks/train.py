@@ -22,6 +22,7 @@ from benchmarks.fitting import Sample, foreign_sample, part_sample, rows, whole_
 from benchmarks.folds import fold_folder
 from benchmarks.further import TAUGHT, further_cases
 from benchmarks.gate_fitting import GateData, fit_gate
+from benchmarks.invented import STRANGE, invented_cases
 from benchmarks.made import made_cases
 from benchmarks.rungs import HELD, Held, Rungs, fit_rungs
 from benchmarks.written import written_cases
@@ -37,6 +38,7 @@ SEED = 0
 MADE_NEURONS = 189
 _MADE_IN_GATE = 80
 _WRITTEN_IN_GATE = 1000
+_STRANGE_IN_GATE = 480
 WORK = Path(__file__).parent / ".work" / "rungs"
 
 logger = logging.getLogger(__name__)
@@ -57,6 +59,7 @@ def main() -> None:
         *_parts_and_foreign(cases, observer),
         *whole(_some(made, _MADE_IN_GATE)),
         *whole(_some(written, _WRITTEN_IN_GATE)),
+        *whole(_some(invented_cases(STRANGE), _STRANGE_IN_GATE)),
     ]
     logger.info("features worked out for %d samples", len(samples))
     if "--gate" in sys.argv[1:]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,11 @@ def written_cases(seed: int) -> list[Case]:
 def _cases(number: int, group: dict[str, Any], rng: np.random.Generator) -> list[Case]:
     texts, (own, *_) = group["texts"], group["explanations"]
     spans = [[match.span() for match in WORD.finditer(text)] for text in texts]
-    truth = [_dense(own["simulated"].get(str(i), {}), len(s)) for i, s in enumerate(spans)]
-    records = [_record(*given, rng) for given in zip(texts, spans, truth, strict=True)]
+    truth = [dense(own["simulated"].get(str(i), {}), len(s)) for i, s in enumerate(spans)]
+    records = [
+        record_of(text, words, _varied(strengths, rng))
+        for text, words, strengths in zip(texts, spans, truth, strict=True)
+    ]
     # A labelling site sends texts in which the neuron fires; the others come as further ones.
     top = [i for i, strengths in enumerate(truth) if strengths.any()]
     rest = [i for i in range(len(texts)) if i not in top]
@@ -59,7 +62,7 @@ def _cases(number: int, group: dict[str, Any], rng: np.random.Generator) -> list
                 explanation["text"], tuple(records[i] for i in (*chosen, *further))
             ),
             simulated=tuple(
-                _dense(explanation["simulated"].get(str(i), {}), len(spans[i]))
+                dense(explanation["simulated"].get(str(i), {}), len(spans[i]))
                 for i in (*chosen, *further)
             ),
             recorded=False,
@@ -69,18 +72,23 @@ def _cases(number: int, group: dict[str, Any], rng: np.random.Generator) -> list
     ]
 
 
-def _dense(sparse: Mapping[str, float], n_words: int) -> FloatArray:
+def dense(sparse: Mapping[str, float], n_words: int) -> FloatArray:
+    """What the file says of some words, by their number, for all of a text's; shape (n_words,)."""
     out = np.zeros(n_words)
     for word, strength in sparse.items():
         out[int(word)] = strength
     return out
 
 
-def _record(
-    text: str, spans: list[tuple[int, int]], strengths: FloatArray, rng: np.random.Generator
+def record_of(
+    text: str, spans: Sequence[tuple[int, int]], activations: FloatArray
 ) -> ActivationRecord:
-    """A record of one token a word; activations vary about what the own explanation says."""
+    """A record of one token a word, whose spans and activations are given."""
     ends = [0, *(end for _, end in spans)]
-    tokens = tuple(text[start:end] for start, end in pairwise(ends))
-    varied = strengths * rng.uniform(0.5, 1.0, len(spans)) + rng.exponential(0.1, len(spans))
-    return ActivationRecord(tokens, varied)
+    return ActivationRecord(tuple(text[start:end] for start, end in pairwise(ends)), activations)
+
+
+def _varied(strengths: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """A neuron's activations vary about what its own explanation says."""
+    n_words = len(strengths)
+    return strengths * rng.uniform(0.5, 1.0, n_words) + rng.exponential(0.1, n_words)
