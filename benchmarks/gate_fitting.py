@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
+from sklearn.base import clone
 from sklearn.kernel_approximation import Nystroem
-from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_predict
+from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVR
@@ -35,27 +36,31 @@ class GateData:
     inputs : shape (n, len(EVIDENCE)).
     scores : shape (n,), the full simulation's.
     groups : shape (n,), fold of each sample's feature.
+    typical : shape (n,), whether a sample may teach what scores are usual. Others are of neurons
+        that were invented to fit their explanation or not at all, and only teach doubt.
     samples, predictions : of the recorded ones, which come first.
     """
 
     inputs: FloatArray
     scores: FloatArray
     groups: npt.NDArray[np.int64]
+    typical: npt.NDArray[np.bool_]
     samples: tuple[Sample, ...]
     predictions: tuple[CheapPrediction, ...]
 
 
 def fit_gate(data: GateData, seed: int) -> Gate:
     """Fit correction, error, quantiles and means, each on predictions for folds unseen by it."""
-    base = data.inputs[:, 0]
-    correction = _search(data.inputs, data.scores - base, data.groups)
-    held_out = _held_out(correction, data.inputs, data.scores - base, data.groups)
+    base, usual, every = data.inputs[:, 0], data.typical, np.ones(len(data.scores), np.bool_)
+    gap = data.scores - base
+    correction = _search(data.inputs[usual], gap[usual], data.groups[usual])
+    held_out = _held_out(correction, data.inputs, gap, data.groups, usual)
     estimates = np.clip(base + held_out, -1.0, 1.0)
     missed = np.abs(data.scores - estimates)
     # Little is known of a request unlike any sample: its error is taken to be a large one.
-    far = float(np.quantile(missed, COVERAGE))
+    far = float(np.quantile(missed[usual], COVERAGE))
     error = _search(data.inputs, missed - far, data.groups)
-    errors = far + _held_out(error, data.inputs, missed - far, data.groups)
+    errors = far + _held_out(error, data.inputs, missed - far, data.groups, every)
     errors = np.maximum(errors, LEAST_ERROR)
     # Assumed scores may teach, but what the interval promises is checked on recorded ones.
     recorded = slice(len(data.samples))
@@ -138,11 +143,19 @@ def _search(inputs: FloatArray, target: FloatArray, groups: npt.NDArray[np.int64
 
 
 def _held_out(
-    model: Pipeline, inputs: FloatArray, target: FloatArray, groups: npt.NDArray[np.int64]
+    model: Pipeline,
+    inputs: FloatArray,
+    target: FloatArray,
+    groups: npt.NDArray[np.int64],
+    teaches: npt.NDArray[np.bool_],
 ) -> FloatArray:
-    folds = GroupKFold(len(np.unique(groups)))
-    with _fewer_samples():
-        out: FloatArray = cross_val_predict(model, inputs, target, groups=groups, cv=folds)
+    """What the model says of each group when it is fitted on those of the others that teach."""
+    out = np.empty(len(target))
+    for group in np.unique(groups):
+        held = groups == group
+        taught = teaches & ~held
+        with _fewer_samples():
+            out[held] = clone(model).fit(inputs[taught], target[taught]).predict(inputs[held])
     return out
 
 

@@ -28,7 +28,7 @@ def invented_cases(data: Path) -> list[Case]:
 
     Parameters
     ----------
-    data : `JUDGED`, by which shipped models are judged, or `STRANGE`, which teaches the gate.
+    data : `JUDGED`, by which shipped models are judged, or `STRANGE`, which teaches the gate doubt.
     """
     with gzip.open(data, "rt", encoding="utf-8") as lines:
         neurons = [json.loads(line) for line in lines]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from models import predictor
@@ -21,6 +23,7 @@ def data() -> GateData:
         inputs=np.array([evidence(prediction) for prediction in predictions]),
         scores=np.array([sample.llm_score for sample in samples]),
         groups=np.array([sample.case.fold for sample in samples]),
+        typical=np.ones(len(samples), np.bool_),
         samples=tuple(samples),
         predictions=predictions,
     )
@@ -53,6 +56,21 @@ def test_a_request_unlike_any_keeps_its_own_score_and_is_expected_to_be_far_off(
     assert estimate.score == pytest.approx(0.4)
     usual = [of.error for of in fitted.estimates(data.inputs)]
     assert estimate.error > np.median(usual)
+
+
+def test_what_is_not_typical_teaches_doubt_only(data: GateData, fitted: Gate) -> None:
+    strange = replace(
+        data,
+        inputs=np.tile(data.inputs, (2, 1)),
+        scores=np.append(data.scores, -np.ones(len(data.scores))),
+        groups=np.tile(data.groups, 2),
+        typical=np.repeat([True, False], len(data.scores)),
+    )
+    doubting = fit_gate(strange, 7)
+    np.testing.assert_array_equal(doubting.correction.weights, fitted.correction.weights)
+    inputs = data.inputs
+    before, after = (np.mean([e.error for e in of.estimates(inputs)]) for of in (fitted, doubting))
+    assert after > 1.5 * before
 
 
 def test_the_conformal_quantile_counts_the_case_to_come() -> None:
