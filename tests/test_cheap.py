@@ -48,7 +48,7 @@ def test_an_explanation_fires_on_what_it_names_and_not_elsewhere(
     found = strengths(explanation, *STORY)
     every = [(token, value) for text in found for token, value in text.items()]
     assert np.mean([value for token, value in every if token in firing]) > 3
-    assert max(value for token, value in every if token not in firing) < 2
+    assert max(value for token, value in every if token not in firing) < 3
 
 
 def test_a_word_inside_another_does_not_fire() -> None:

@@ -19,7 +19,7 @@ def evidence_of(asked: Request) -> dict[str, float]:
 def test_evidence_tells_an_explanation_that_fits_from_one_that_does_not() -> None:
     fits = evidence_of(request("the word 'fox'", *STORY))
     misses = evidence_of(request("the word 'dog'", *STORY))
-    for name in ("correlation", "sharp_correlation", "at_peaks", "peak_share"):
+    for name in ("correlation", "sharp_correlation", "at_peaks", "maxima_above_0.2"):
         assert fits[name] > misses[name] + 0.3, name
     assert fits["mass_on_peaks"] > 0.6 > misses["mass_on_peaks"]
     assert fits["log_records"] == misses["log_records"] == pytest.approx(np.log(3))
