@@ -15,20 +15,25 @@ For context and breadth, the texts of `stages.contrast` join the correlation wit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import numpy as np
 
 from pipeline.records import Request
 from pipeline.result import Adjustment, ContrastText
+from pipeline.scoring import correlation_score
 from pipeline.simulation import MAX_STRENGTH, FloatArray
+from pipeline.text import TokenizedText
 from stages.background import background
 from stages.contrast import Contrast, Contrasts
+from stages.explanation import words_in
+from stages.lexical import parse
 from stages.peaks import kinds_of, peak_stems, peaks_of
-from stages.vocabulary import stem, words_of
+from stages.vocabulary import content_words, normalise, stem
 
 _TOTAL_WEIGHT = 0.5  # of a kind's words at most, as a share of the records' tokens
 _FREE_WORDS = 4  # peak words that a description may name without being a list
+_INCOMPLETE = 0.9  # correlation with the activations up to which a list explains too little
 _WEAK = 0.05  # share of the largest activation from which a record's peak may be listed
 _SHOWN = 5
 
@@ -116,17 +121,35 @@ def _kept_of_list(request: Request) -> float:
     """The share that is left of a score after the credit for peak words too many.
 
     A description may name one more than there are kinds of peaks. Beyond `_FREE_WORDS` each counts
-    twice, since a list that fits has a higher correlation than most descriptions.
+    twice, since a list that fits has a higher correlation than most descriptions. A list that
+    leaves nothing to be explained is the description, and keeps all.
     """
-    named = max(len(_listed(request)), 1)
+    listed = _listed(request)
+    named = max(len(listed), 1)
     free = min(_FREE_WORDS, kinds_of(peak_stems(request)) + 1.0)
-    return min(1.0, free / named) * min(1.0, _FREE_WORDS / named)
+    kept = min(1.0, free / named) * min(1.0, _FREE_WORDS / named)
+    if kept == 1.0:
+        return kept
+    fires = [np.isin(np.arange(len(text.spans)), _spots(text, listed)) for text in request.texts]
+    fit = correlation_score(request.true_values, np.concatenate(fires).astype(float))
+    complete = float(np.clip((fit - _INCOMPLETE) / (1.0 - _INCOMPLETE), 0.0, 1.0))
+    return kept + complete * (1.0 - kept)
+
+
+def _spots(text: TokenizedText, stems: Container[str]) -> list[int]:
+    """The tokens on which words with these stems are placed."""
+    placed = zip(text.words, text.word_tokens, strict=True)
+    return [int(token) for word, token in placed if stem(normalise(word)) in stems]
 
 
 def _listed(request: Request) -> set[str]:
-    """The stems of peak words that the explanation names; a list has those of weak records, too."""
+    """The stems of peak words that the explanation names; a list has those of weak records, too.
+
+    A weak record may peak on any word of a sentence: what only joins others is not named.
+    """
     peaks = peak_stems(request, least=_WEAK)
-    return peaks.keys() & {stem(word) for word in words_of(request.explanation)}
+    quoted = words_in(parse(request.explanation).terms_with("target", "example"))
+    return peaks.keys() & {stem(word) for word in (*content_words(request.explanation), *quoted)}
 
 
 def _reason(match: float, context: Contrast, breadth: Contrast, request: Request) -> str:

@@ -155,17 +155,26 @@ def test_naming_words_that_never_fire_costs() -> None:
 
 
 LISTED = [f"one {word}*9 here" for word in ("king", "fox", "ship", "tree", "sea", "bread", "gold")]
+UNLISTED = [f"two {word}*9 there" for word in ("wolf", "star")]
 
 
 def test_naming_the_peak_words_one_by_one_costs() -> None:
-    found = adjust(request("'king', 'fox', 'ship', 'tree', 'sea', 'bread'", *LISTED), raw=0.6)
+    texts = [*LISTED, *UNLISTED]
+    found = adjust(request("'king', 'fox', 'ship', 'tree', 'sea', 'bread'", *texts), raw=0.6)
     assert found.for_listing > 0.1
     assert "names 6 words on which the records peak" in found.reason
-    assert adjust(request("'king', 'fox', 'ship'", *LISTED), raw=0.6).for_listing == 0.0
+    assert adjust(request("'king', 'fox', 'ship'", *texts), raw=0.6).for_listing == 0.0
+
+
+def test_a_list_that_leaves_nothing_unexplained_costs_nothing() -> None:
+    whole = ", ".join(f"'{text.split()[1].split('*')[0]}'" for text in LISTED)
+    assert adjust(request(whole, *LISTED), raw=0.97).for_listing == 0.0
+    assert adjust(request(whole, *LISTED, *UNLISTED), raw=0.97).for_listing > 0.3
 
 
 def test_naming_words_that_peak_hardly_ever_costs() -> None:
-    texts = [f"{n} king*9 here" for n in range(9)] + ["one fox*9 here", "one ship*9 here"]
+    texts = [f"{n} king*9 here" for n in range(9)]
+    texts += ["one fox*9 here", "one ship*9 here", "ship and fox", "fox or ship"]
     assert adjust(request("'king', 'fox'", *texts), raw=0.6).for_listing == 0.0
     assert adjust(request("'king', 'fox', 'ship'", *texts), raw=0.6).for_listing > 0.02
 
@@ -173,13 +182,20 @@ def test_naming_words_that_peak_hardly_ever_costs() -> None:
 def test_listing_the_peak_words_of_weak_records_costs_too() -> None:
     strong = [f"{n} king*9 here" for n in range(9)]
     weak = ["one fox*2 here", "one ship*3 here"]
-    asked = request("'king', 'fox', 'ship'", *strong, *weak)
+    asked = request("'king', 'fox', 'ship'", *strong, *weak, *weak)
     assert adjust(asked, raw=0.6).for_listing > 0.02
     assert adjust(request("'king', 'fox', 'ship'", *strong), raw=0.6).for_listing == 0.0
 
 
-def test_a_list_costs_the_more_the_longer_it_is_however_well_it_fits() -> None:
-    texts = [text.replace("here", f"{n}") for n in range(3) for text in LISTED]
+def test_words_that_join_others_are_not_listed() -> None:
+    noise = ["one and*2 here", "two or*2 here", "the*2 lake there"]
+    strong = [f"{n} king*9 here" for n in range(9)]
+    asked = request("the words 'king' and 'fox' or 'ship'", *strong, *noise)
+    assert adjust(asked, raw=0.6).for_listing == 0.0
+
+
+def test_a_list_that_fits_in_part_costs_the_more_the_longer_it_is() -> None:
+    texts = [text.replace("here", f"{n}") for n in range(3) for text in [*LISTED, *UNLISTED]]
     words = [f"'{text.split()[1].split('*')[0]}'" for text in LISTED]
     costs = [
         adjust(request(", ".join(words[:n]), *texts), raw=0.97).for_listing for n in (4, 5, 6, 7)
