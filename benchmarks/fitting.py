@@ -141,9 +141,9 @@ def fit_head(training: Sequence[Rows], seed: int) -> Head:
 def examples(part: Rows, head: Head) -> list[Example]:
     """What the reader is taught of a case, a head's answers among the hints.
 
-    The head must not have seen the case's fold: one that has agrees with the LLM too well, and
-    the reader would learn to trust it more than it may. Words on which the head is silent are left
-    out, as the reader is never asked about them.
+    The head must not have seen the case nor its like: one that has agrees with the LLM too well,
+    and the reader would learn to trust it more than it may. Words on which the head is silent are
+    left out, as the reader is never asked about them.
     """
     first = np.clip(head.predict(part.columns), 0.0, 1.0)
     heard = first > SILENT

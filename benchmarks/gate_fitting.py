@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
-from sklearn.base import clone
 from sklearn.kernel_approximation import Nystroem
-from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_predict
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVR
@@ -36,32 +35,29 @@ class GateData:
     inputs : shape (n, len(EVIDENCE)).
     scores : shape (n,), the full simulation's.
     groups : shape (n,), fold of each sample's feature.
-    typical : shape (n,), whether a sample may teach what scores are usual. Others are of neurons
-        that were invented to fit their explanation or not at all, and only teach doubt.
+    weights : shape (n,), 1, or less for what teaches doubt more than what scores are usual: neurons
+        that were invented, which fit an explanation perfectly or not at all.
     samples, predictions : of the recorded ones, which come first.
     """
 
     inputs: FloatArray
     scores: FloatArray
     groups: npt.NDArray[np.int64]
-    typical: npt.NDArray[np.bool_]
+    weights: FloatArray
     samples: tuple[Sample, ...]
     predictions: tuple[CheapPrediction, ...]
 
 
 def fit_gate(data: GateData, seed: int) -> Gate:
     """Fit correction, error, quantiles and means, each on predictions for folds unseen by it."""
-    base, usual, every = data.inputs[:, 0], data.typical, np.ones(len(data.scores), np.bool_)
-    gap = data.scores - base
-    correction = _search(data.inputs[usual], gap[usual], data.groups[usual])
-    held_out = _held_out(correction, data.inputs, gap, data.groups, usual)
+    base, alike = data.inputs[:, 0], np.ones(len(data.scores))
+    correction, held_out = _search(data.inputs, data.scores - base, data.groups, data.weights)
     estimates = np.clip(base + held_out, -1.0, 1.0)
     missed = np.abs(data.scores - estimates)
     # Little is known of a request unlike any sample: its error is taken to be a large one.
-    far = float(np.quantile(missed[usual], COVERAGE))
-    error = _search(data.inputs, missed - far, data.groups)
-    errors = far + _held_out(error, data.inputs, missed - far, data.groups, every)
-    errors = np.maximum(errors, LEAST_ERROR)
+    far = float(np.quantile(missed[data.weights == 1.0], COVERAGE))
+    error, held_out = _search(data.inputs, missed - far, data.groups, alike)
+    errors = np.maximum(far + held_out, LEAST_ERROR)
     # Assumed scores may teach, but what the interval promises is checked on recorded ones.
     recorded = slice(len(data.samples))
     machines = {"correction": _machine(correction), "error": _machine(error, far)}
@@ -122,11 +118,17 @@ def _constants(
     )
 
 
-def _search(inputs: FloatArray, target: FloatArray, groups: npt.NDArray[np.int64]) -> Pipeline:
-    """The support vector regression whose parameters do best on held-out folds.
+def _search(
+    inputs: FloatArray, target: FloatArray, groups: npt.NDArray[np.int64], weights: FloatArray
+) -> tuple[Pipeline, FloatArray]:
+    """The support vector regression whose parameters do best on held-out folds, all weighed alike.
 
     It has no intercept: far from all samples a kernel machine answers just that, and a request
     unlike any of them is to keep its own score.
+
+    Returns
+    -------
+    The model, and shape (n,) what it says of each group when it is fitted on the others.
     """
     grid = {"svr__C": [0.3, 1.0], "kernel__gamma": [0.005, 0.01, 0.02]}
     steps = {
@@ -138,25 +140,12 @@ def _search(inputs: FloatArray, target: FloatArray, groups: npt.NDArray[np.int64
     model = Pipeline(list(steps.items()))
     search = GridSearchCV(model, grid, cv=folds, scoring="neg_mean_absolute_error")
     with _fewer_samples():
-        best: Pipeline = search.fit(inputs, target, groups=groups).best_estimator_
-    return best
-
-
-def _held_out(
-    model: Pipeline,
-    inputs: FloatArray,
-    target: FloatArray,
-    groups: npt.NDArray[np.int64],
-    teaches: npt.NDArray[np.bool_],
-) -> FloatArray:
-    """What the model says of each group when it is fitted on those of the others that teach."""
-    out = np.empty(len(target))
-    for group in np.unique(groups):
-        held = groups == group
-        taught = teaches & ~held
-        with _fewer_samples():
-            out[held] = clone(model).fit(inputs[taught], target[taught]).predict(inputs[held])
-    return out
+        search.fit(inputs, target, groups=groups, svr__sample_weight=weights)
+        best: Pipeline = search.best_estimator_
+        held_out = cross_val_predict(
+            best, inputs, target, groups=groups, cv=folds, params={"svr__sample_weight": weights}
+        )
+    return best, np.asarray(held_out)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Neurons of kinds and in texts unlike the recorded ones, invented (`data/README.md`).
 
-The rungs are taught on none of them, so that what becomes of kinds never taught is seen.
+Nothing is taught on the judged ones, so that what becomes of neurons from elsewhere is seen.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ KINDS = {
 
 
 def invented_cases(data: Path) -> list[Case]:
-    """A case for each explanation, on the texts in which its neuron fires.
+    """A case for each explanation, on the texts in which its neuron fires; the others come further.
 
     Parameters
     ----------
-    data : `JUDGED`, by which shipped models are judged, or `STRANGE`, which teaches the gate doubt.
+    data : `JUDGED`, by which shipped models are judged, or `STRANGE`, which teaches.
     """
     with gzip.open(data, "rt", encoding="utf-8") as lines:
         neurons = [json.loads(line) for line in lines]
@@ -40,17 +40,18 @@ def _cases(number: int, neuron: dict[str, Any]) -> list[Case]:
     spans = [[match.span() for match in WORD.finditer(text)] for text in texts]
     values = [dense(neuron["values"].get(str(i), {}), len(s)) for i, s in enumerate(spans)]
     fires = [i for i, of_text in enumerate(values) if of_text.any()]
-    records = tuple(record_of(texts[i], spans[i], values[i]) for i in fires)
+    order = [*fires, *(i for i in range(len(texts)) if i not in fires)]
+    records = tuple(record_of(texts[i], spans[i], values[i]) for i in order)
     return [
         Case(
             neuron["feature"],
             number % FOLDS,
             context_matters=True,
             kind=explanation["kind"],
-            top=(request := Request(explanation["text"], records)),
-            all_records=request,
+            top=Request(explanation["text"], records[: len(fires)]),
+            all_records=Request(explanation["text"], records),
             simulated=tuple(
-                dense(explanation["simulated"].get(str(i), {}), len(spans[i])) for i in fires
+                dense(explanation["simulated"].get(str(i), {}), len(spans[i])) for i in order
             ),
             recorded=False,
         )

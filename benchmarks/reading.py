@@ -32,11 +32,23 @@ class Example:
     target: FloatArray
 
 
-def fit_reader(examples: Sequence[Example], encoder: MiniLM, seed: int) -> Reader:
-    """Teach a reader in one pass; cross-entropy of each strength, taken as a probability."""
+def fit_reader(
+    examples: Sequence[Example], encoder: MiniLM, seed: int, start: Reader | None = None
+) -> Reader:
+    """Teach a reader in one pass; cross-entropy of each strength, taken as a probability.
+
+    Parameters
+    ----------
+    start : a reader that is to learn more; it is taught at half the rate.
+    """
     rng = np.random.default_rng(seed)
     base = encoder_weights(encoder)
-    taught = _untaught(base, torch.Generator().manual_seed(seed))
+    if start is None:
+        rate, taught = _RATE, _untaught(base, torch.Generator().manual_seed(seed))
+    else:
+        rate, taught = _RATE / 2, start.taught()
+    for value in taught.values():
+        value.requires_grad_()
     parameters = list(taught.values())
     # Linear layers run in half precision where the processor is fast at that.
     half = torch.autocast("cpu", torch.bfloat16)
@@ -49,9 +61,9 @@ def fit_reader(examples: Sequence[Example], encoder: MiniLM, seed: int) -> Reade
     lengths = np.array([len(example.reading) for example in examples])
     order = np.argsort(lengths + _SHUFFLE * rng.normal(size=len(lengths)))
     batches = [order[i : i + _BATCH] for i in range(0, len(order), _BATCH)]
-    optimiser = torch.optim.AdamW(parameters, lr=_RATE, weight_decay=0.01)
+    optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, _RATE, total_steps=len(batches) + 1, pct_start=0.1
+        optimiser, rate, total_steps=len(batches) + 1, pct_start=0.1
     )
     for index in rng.permutation(len(batches)):
         chosen = [examples[i] for i in batches[index]]
@@ -95,4 +107,4 @@ def _untaught(base: dict[str, Tensor], random: torch.Generator) -> dict[str, Ten
             out_size, in_size = weight.shape
             out[f"{linear}.down"] = normal(_RANK, in_size) / math.sqrt(in_size)
             out[f"{linear}.up"] = torch.zeros(out_size, _RANK)
-    return {name: value.requires_grad_() for name, value in out.items()}
+    return out

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
 from benchmarks.dataset import FOLDS
 from benchmarks.fitting import Rows, examples, fit_head
-from benchmarks.reading import fit_reader
+from benchmarks.reading import Example, fit_reader
 from stages.embedding import MiniLM
 from stages.head import Head
 from stages.reader import Reader
@@ -59,23 +60,49 @@ def _held_sets(most: int) -> list[Held]:
 
 HELD = tuple(_held_sets(2))
 
+_AGAIN = 0.2  # share of the common cases that the second pass repeats
+_TIMES = 2  # how often it shows a strange one
 
-def fit_rungs(training: Sequence[Rows], encoder: MiniLM, seed: int) -> dict[Held, Rungs]:
-    """Rungs for every set of `HELD`."""
+
+def fit_rungs(
+    training: Sequence[Rows], strange: Sequence[Rows], encoder: MiniLM, seed: int
+) -> dict[Held, Rungs]:
+    """Rungs for every set of `HELD`.
+
+    Parameters
+    ----------
+    strange : what a reader learns in a second pass, beside some of the other cases again, once the
+        common kinds are known. Heads see none of it.
+    """
     heads = _side_by_side(lambda held: fit_head(_without(training, held), seed), _held_sets(3))
     logger.info("%d heads fitted", len(heads))
 
     def fit(held: Held) -> Rungs:
-        taught = [
-            example
-            for part in _without(training, held)
-            for example in examples(part, heads[held | {part.case.fold}])
-        ]
-        reader = fit_reader(taught, encoder, seed)
-        logger.info("reader without %s taught on %d texts", sorted(held), len(taught))
-        return Rungs(heads[held], reader)
+        common = _without(training, held)
+        taught = [e for part in common for e in examples(part, heads[held | {part.case.fold}])]
+        first = fit_reader(taught, encoder, seed)
+        more = second_pass(common, _without(strange, held), heads, held, seed)
+        logger.info(
+            "reader without %s taught on %d, %d texts", sorted(held), len(taught), len(more)
+        )
+        return Rungs(heads[held], fit_reader(more, encoder, seed, start=first))
 
     return _side_by_side(fit, HELD)
+
+
+def second_pass(
+    common: Sequence[Rows],
+    strange: Sequence[Rows],
+    heads: Mapping[Held, Head],
+    held: Held,
+    seed: int,
+) -> list[Example]:
+    """The strange cases, and enough of the common ones that nothing is forgotten."""
+    rng = np.random.default_rng(seed)
+    again = rng.choice(len(common), round(_AGAIN * len(common)), replace=False)
+    once = [e for i in again for e in examples(common[i], heads[held | {common[i].case.fold}])]
+    # No head has seen a strange case, of whatever fold.
+    return once + _TIMES * [e for part in strange for e in examples(part, heads[held])]
 
 
 def _side_by_side(fit: Callable[[Held], Fitted], wanted: Sequence[Held]) -> dict[Held, Fitted]:

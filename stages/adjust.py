@@ -8,14 +8,14 @@ context : the explanation would also fire where a peak word stands in other cont
 breadth : it would also fire on words that it names and that never fire.
 listing : it names more peak words one by one than a description would, which says what the peaks
     have in common. Such a list is read off the records, and the credit for the words too many is
-    taken back.
+    taken back, unless the list explains all.
 
 For context and breadth, the texts of `stages.contrast` join the correlation with a true value of 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Container, Sequence
 
 import numpy as np
 
@@ -23,13 +23,12 @@ from pipeline.records import Request
 from pipeline.result import Adjustment, ContrastText
 from pipeline.scoring import correlation_score
 from pipeline.simulation import MAX_STRENGTH, FloatArray
-from pipeline.text import TokenizedText
 from stages.background import background
 from stages.contrast import Contrast, Contrasts
 from stages.explanation import words_in
 from stages.lexical import parse
 from stages.peaks import kinds_of, peak_stems, peaks_of
-from stages.vocabulary import content_words, normalise, stem
+from stages.vocabulary import content_words, normalise, stem, words_of
 
 _TOTAL_WEIGHT = 0.5  # of a kind's words at most, as a share of the records' tokens
 _FREE_WORDS = 4  # peak words that a description may name without being a list
@@ -65,7 +64,9 @@ def adjust_for_context(
     left = max(raw, 0.0)
     after_context = left * _kept(with_context, plain)
     after_breadth = after_context * _kept(with_both, min(with_context, plain))
-    after_listing = after_breadth * _kept_of_list(request)
+    listed = _listed(request)
+    of_list = _kept_of_list(request, listed)
+    after_listing = after_breadth * of_list
     return Adjustment(
         taken_off=left - after_listing,
         for_context=left - after_context,
@@ -75,7 +76,7 @@ def adjust_for_context(
         context_match=1.0 - min(1.0, found.context.elsewhere / match) if match > 0 else 1.0,
         context_dependence=found.dependence,
         evidence=_evidence(found.context, found.breadth) if after_breadth < left else (),
-        reason=_reason(match, found.context, found.breadth, request),
+        reason=_reason(match, found.context, found.breadth, listed if of_list < 0.95 else ()),
     )
 
 
@@ -117,42 +118,55 @@ def _kept(after: float, before: float) -> float:
     return float(np.clip(after / before, 0.0, 1.0)) if before > 0 else 1.0
 
 
-def _kept_of_list(request: Request) -> float:
+def _kept_of_list(request: Request, listed: Collection[str]) -> float:
     """The share that is left of a score after the credit for peak words too many.
 
     A description may name one more than there are kinds of peaks. Beyond `_FREE_WORDS` each counts
     twice, since a list that fits has a higher correlation than most descriptions. A list that
-    leaves nothing to be explained is the description, and keeps all.
+    leaves nothing to be explained is the description and keeps all, but for words that peak once:
+    these are read off their records.
+
+    Parameters
+    ----------
+    listed : stems of the peak words that the explanation names.
     """
-    listed = _listed(request)
-    named = max(len(listed), 1)
-    free = min(_FREE_WORDS, kinds_of(peak_stems(request)) + 1.0)
+    peaks, named = peak_stems(request), max(len(listed), 1)
+    free = min(_FREE_WORDS, kinds_of(peaks) + 1.0)
     kept = min(1.0, free / named) * min(1.0, _FREE_WORDS / named)
     if kept == 1.0:
         return kept
-    fires = [np.isin(np.arange(len(text.spans)), _spots(text, listed)) for text in request.texts]
-    fit = correlation_score(request.true_values, np.concatenate(fires).astype(float))
-    complete = float(np.clip((fit - _INCOMPLETE) / (1.0 - _INCOMPLETE), 0.0, 1.0))
-    return kept + complete * (1.0 - kept)
+    complete = np.clip((_fit(request, listed) - _INCOMPLETE) / (1.0 - _INCOMPLETE), 0.0, 1.0)
+    again = sum(peaks[word] > 1 for word in listed) / named
+    return kept + float(complete) * again * (1.0 - kept)
 
 
-def _spots(text: TokenizedText, stems: Container[str]) -> list[int]:
-    """The tokens on which words with these stems are placed."""
-    placed = zip(text.words, text.word_tokens, strict=True)
-    return [int(token) for word, token in placed if stem(normalise(word)) in stems]
+def _fit(request: Request, stems: Container[str]) -> float:
+    """The correlation of being one of these words with the word's largest activation."""
+    largest, is_one = [], []
+    for text, record in zip(request.texts, request.records, strict=True):
+        of_words = np.zeros(len(text.words) + 1)  # what is of no word goes to the last
+        np.maximum.at(of_words, text.token_words, record.values)
+        largest.append(of_words[:-1])
+        is_one += [stem(normalise(word)) in stems for word in text.words]
+    return correlation_score(np.concatenate(largest), np.array(is_one, dtype=float))
 
 
 def _listed(request: Request) -> set[str]:
     """The stems of peak words that the explanation names; a list has those of weak records, too.
 
-    A weak record may peak on any word of a sentence: what only joins others is not named.
+    A weak record may peak on any word. What only joins words or stands in a phrase is not named,
+    unless the explanation is hardly more than peak words.
     """
-    peaks = peak_stems(request, least=_WEAK)
-    quoted = words_in(parse(request.explanation).terms_with("target", "example"))
-    return peaks.keys() & {stem(word) for word in (*content_words(request.explanation), *quoted)}
+    explanation, peaks = request.explanation, peak_stems(request, least=_WEAK)
+    spoken = [stem(word) for word in words_of(explanation)]
+    if sum(word in peaks for word in spoken) > len(spoken) / 2:
+        return peaks.keys() & set(spoken)
+    terms = parse(explanation).terms_with("target", "example")
+    quoted = words_in([term for term in terms if len(term.words) == 1])
+    return peaks.keys() & {stem(word) for word in (*content_words(explanation), *quoted)}
 
 
-def _reason(match: float, context: Contrast, breadth: Contrast, request: Request) -> str:
+def _reason(match: float, context: Contrast, breadth: Contrast, listed: Collection[str]) -> str:
     """What was found, in sentences."""
     parts = []
     if context.texts:
@@ -167,9 +181,8 @@ def _reason(match: float, context: Contrast, breadth: Contrast, request: Request
             f"it is expected to fire at {breadth.elsewhere:.0%} strength on {_names(breadth)}, "
             "which it names and which fire in no record"
         )
-    if _kept_of_list(request) < 1.0:
-        listed = len(_listed(request))
-        parts.append(f"it names {listed} words on which the records peak, one by one")
+    if listed:
+        parts.append(f"it names {len(listed)} words on which the records peak, one by one")
     return "; ".join(parts)
 
 

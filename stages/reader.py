@@ -184,6 +184,10 @@ class Reader:
     def _linear(self, name: str, x: Tensor) -> Tensor:
         return functional.linear(x, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
 
+    def taught(self) -> dict[str, Tensor]:
+        """What was learned, as copies in single precision."""
+        return {name: value.float().clone() for name, value in self._taught.items()}
+
     def save(self, path: Path) -> None:
         from safetensors.torch import save_file
 

@@ -168,8 +168,15 @@ def test_naming_the_peak_words_one_by_one_costs() -> None:
 
 def test_a_list_that_leaves_nothing_unexplained_costs_nothing() -> None:
     whole = ", ".join(f"'{text.split()[1].split('*')[0]}'" for text in LISTED)
-    assert adjust(request(whole, *LISTED), raw=0.97).for_listing == 0.0
-    assert adjust(request(whole, *LISTED, *UNLISTED), raw=0.97).for_listing > 0.3
+    found = adjust(request(whole, *LISTED, *LISTED), raw=0.97)
+    assert found.for_listing == pytest.approx(0.0, abs=1e-9)
+    assert "one by one" not in found.reason
+    assert adjust(request(whole, *LISTED, *LISTED, *UNLISTED), raw=0.97).for_listing > 0.3
+
+
+def test_words_that_peak_once_are_read_off_their_records() -> None:
+    whole = ", ".join(f"'{text.split()[1].split('*')[0]}'" for text in LISTED)
+    assert adjust(request(whole, *LISTED), raw=0.97).for_listing > 0.3
 
 
 def test_naming_words_that_peak_hardly_ever_costs() -> None:
@@ -190,8 +197,14 @@ def test_listing_the_peak_words_of_weak_records_costs_too() -> None:
 def test_words_that_join_others_are_not_listed() -> None:
     noise = ["one and*2 here", "two or*2 here", "the*2 lake there"]
     strong = [f"{n} king*9 here" for n in range(9)]
-    asked = request("the words 'king' and 'fox' or 'ship'", *strong, *noise)
-    assert adjust(asked, raw=0.6).for_listing == 0.0
+    for explanation in ("the words 'king' and 'fox' or 'ship'", "'king' as in 'the king and or'"):
+        assert adjust(request(explanation, *strong, *noise), raw=0.6).for_listing == 0.0
+
+
+def test_a_bare_list_of_function_words_is_one() -> None:
+    words = ["to", "of", "in", "by", "for", "at"]
+    texts = [f"one {word}*9 here" for word in (*words, *words, "wolf", "star")]
+    assert adjust(request("to of in by for at", *texts), raw=0.6).for_listing > 0.1
 
 
 def test_a_list_that_fits_in_part_costs_the_more_the_longer_it_is() -> None:

@@ -23,7 +23,7 @@ def data() -> GateData:
         inputs=np.array([evidence(prediction) for prediction in predictions]),
         scores=np.array([sample.llm_score for sample in samples]),
         groups=np.array([sample.case.fold for sample in samples]),
-        typical=np.ones(len(samples), np.bool_),
+        weights=np.ones(len(samples)),
         samples=tuple(samples),
         predictions=predictions,
     )
@@ -58,19 +58,25 @@ def test_a_request_unlike_any_keeps_its_own_score_and_is_expected_to_be_far_off(
     assert estimate.error > np.median(usual)
 
 
-def test_what_is_not_typical_teaches_doubt_only(data: GateData, fitted: Gate) -> None:
-    strange = replace(
-        data,
-        inputs=np.tile(data.inputs, (2, 1)),
-        scores=np.append(data.scores, -np.ones(len(data.scores))),
-        groups=np.tile(data.groups, 2),
-        typical=np.repeat([True, False], len(data.scores)),
+def test_what_weighs_little_teaches_doubt_more_than_what_is_usual(
+    data: GateData, fitted: Gate
+) -> None:
+    def beside_strange_ones(weight: float) -> Gate:
+        strange = replace(
+            data,
+            inputs=np.tile(data.inputs, (2, 1)),
+            scores=np.append(data.scores, -np.ones(len(data.scores))),
+            groups=np.tile(data.groups, 2),
+            weights=np.repeat([1.0, weight], len(data.scores)),
+        )
+        return fit_gate(strange, 7)
+
+    (score, error), (light, doubt), (full, _) = (
+        np.mean([(e.score, e.error) for e in gate.estimates(data.inputs)], axis=0)
+        for gate in (fitted, beside_strange_ones(0.1), beside_strange_ones(1.0))
     )
-    doubting = fit_gate(strange, 7)
-    np.testing.assert_array_equal(doubting.correction.weights, fitted.correction.weights)
-    inputs = data.inputs
-    before, after = (np.mean([e.error for e in of.estimates(inputs)]) for of in (fitted, doubting))
-    assert after > 1.5 * before
+    assert score - light < 0.3 * (score - full)
+    assert doubt > 1.5 * error
 
 
 def test_the_conformal_quantile_counts_the_case_to_come() -> None:

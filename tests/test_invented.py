@@ -17,18 +17,21 @@ def invented() -> list[Case]:
     return [case for data in KINDS for case in invented_cases(data)]
 
 
-def test_each_neuron_fires_in_every_text_and_has_one_explanation_of_each_kind() -> None:
+def test_each_neuron_fires_in_every_top_text_alone_and_has_one_explanation_of_each_kind() -> None:
     for data, kinds in KINDS.items():
         found: dict[str, list[str]] = {}
         for case in invented_cases(data):
             assert all(record.values.max() > 0.0 for record in case.top.records)
+            further = case.all_records.records[len(case.top.records) :]
+            assert all(record.values.max() == 0.0 for record in further)
             found.setdefault(case.feature, []).append(case.kind)
         assert all(tuple(of_neuron) == kinds for of_neuron in found.values())
 
 
 def test_each_has_a_strength_for_every_token(invented: list[Case]) -> None:
     for case in invented:
-        assert [len(s) for s in case.simulated] == [len(r.tokens) for r in case.top.records]
+        records = case.all_records.records
+        assert [len(s) for s in case.simulated] == [len(r.tokens) for r in records]
         strengths = np.concatenate(case.simulated)
         assert 0.0 <= strengths.min() <= strengths.max() <= MAX_STRENGTH
 
@@ -44,7 +47,7 @@ def test_a_good_explanation_is_simulated_well_and_a_wrong_one_is_not(invented: l
 
 def test_what_judges_does_not_teach() -> None:
     judged, taught = (
-        {text.text for case in invented_cases(data) for text in case.top.texts}
+        {text.text for case in invented_cases(data) for text in case.all_records.texts}
         for data in (JUDGED, STRANGE)
     )
     assert not judged & taught
@@ -52,4 +55,4 @@ def test_what_judges_does_not_teach() -> None:
 
 def test_each_fold_has_its_share_of_neurons() -> None:
     folds = Counter({case.feature: case.fold for case in invented_cases(STRANGE)}.values())
-    assert set(folds.values()) == {24}
+    assert max(folds.values()) - min(folds.values()) <= 1

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from models import minilm, predictor
 
-from benchmarks.fitting import Rows, fit_head, rows, whole_sample
+from benchmarks.fitting import Rows, examples, fit_head, rows, whole_sample
+from benchmarks.invented import STRANGE, invented_cases
 from benchmarks.made import made_cases
-from benchmarks.rungs import HELD, Held, Rungs, fit_rungs
+from benchmarks.reading import Example
+from benchmarks.rungs import HELD, Held, Rungs, fit_rungs, second_pass
 from stages.cheap import CheapPredictor
 
 
@@ -23,8 +25,15 @@ def training() -> list[Rows]:
 
 
 @pytest.fixture(scope="module")
-def rungs(training: list[Rows]) -> dict[Held, Rungs]:
-    return fit_rungs(training, minilm(), 7)
+def strange() -> list[Rows]:
+    observer = predictor().observer
+    of_folds = {case.fold: case for case in invented_cases(STRANGE)}
+    return [rows(whole_sample(case, observer), observer) for case in of_folds.values()]
+
+
+@pytest.fixture(scope="module")
+def rungs(training: list[Rows], strange: list[Rows]) -> dict[Held, Rungs]:
+    return fit_rungs(training, strange, minilm(), 7)
 
 
 def test_every_fold_has_rungs_that_missed_it_and_each_other_one(rungs: dict[Held, Rungs]) -> None:
@@ -41,6 +50,19 @@ def test_a_head_has_seen_nothing_of_its_held_folds(
     others = [part for part in training if part.case.fold not in held]
     assert len(others) < len(training)
     np.testing.assert_array_equal(rungs[held].head.value, fit_head(others, 7).value)
+
+
+def test_the_second_pass_shows_strange_cases_twice_and_some_common_ones_again(
+    training: list[Rows], strange: list[Rows], rungs: dict[Held, Rungs]
+) -> None:
+    heads = {held: of.head for held, of in rungs.items()}
+
+    def taught(common: list[Rows], unlike: list[Rows]) -> list[Example]:
+        return second_pass(common, unlike, heads, frozenset(), 7)
+
+    once = [e for part in strange for e in examples(part, heads[frozenset()])]
+    assert len(taught([], strange)) == 2 * len(once) > 0
+    assert 0 < len(taught(training, [])) < len(taught(training * 3, []))
 
 
 def test_saved_rungs_judge_the_same(
