@@ -101,13 +101,8 @@ def rows(sample: Sample, observer: Observer) -> Rows:
 
 def _by_word(texts: Sequence[TokenizedText], simulated: Sequence[FloatArray]) -> FloatArray:
     """Each word's strength: the largest of its tokens'."""
-    out = []
-    for text, strengths in zip(texts, simulated, strict=True):
-        of_text = np.zeros(len(text.words))
-        inside = text.token_words >= 0
-        np.maximum.at(of_text, text.token_words[inside], strengths[inside])
-        out.append(of_text)
-    return np.concatenate(out)
+    parts = zip(texts, simulated, strict=True)
+    return np.concatenate([text.largest_by_word(strengths) for text, strengths in parts])
 
 
 def fit_head(training: Sequence[Rows], seed: int) -> Head:

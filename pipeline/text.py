@@ -71,6 +71,13 @@ class TokenizedText:
         out[inside] = last[inside]
         return out
 
+    def largest_by_word(self, of_tokens: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The largest of each word's token values, 0.0 at least: (n_tokens,) → (n_words,)."""
+        out = np.zeros(len(self.words))
+        inside = self.token_words >= 0
+        np.maximum.at(out, self.token_words[inside], of_tokens[inside])
+        return out
+
     @cached_property
     def word_tokens(self) -> IntArray:
         """Shape (n_words,): the token that holds a word's last character.

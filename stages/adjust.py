@@ -142,12 +142,9 @@ def _kept_of_list(request: Request, listed: Collection[str]) -> float:
 
 def _fit(request: Request, stems: Container[str]) -> float:
     """The correlation of being one of these words with the word's largest activation."""
-    largest, is_one = [], []
-    for text, record in zip(request.texts, request.records, strict=True):
-        of_words = np.zeros(len(text.words) + 1)  # what is of no word goes to the last
-        np.maximum.at(of_words, text.token_words, record.values)
-        largest.append(of_words[:-1])
-        is_one += [stem(normalise(word)) in stems for word in text.words]
+    parts = zip(request.texts, request.records, strict=True)
+    largest = [text.largest_by_word(record.values) for text, record in parts]
+    is_one = [stem(normalise(word)) in stems for text in request.texts for word in text.words]
     return correlation_score(np.concatenate(largest), np.array(is_one, dtype=float))
 
 

@@ -145,3 +145,9 @@ def test_words_and_tokens_point_at_each_other(texts: list[list[str]]) -> None:
         assert ((found.word_tokens >= 0) & (found.word_tokens < len(tokens))).all()
         ends = found.spans[found.word_tokens, 1]
         assert (ends >= found.word_spans[:, 1]).all()
+
+
+def test_a_word_has_the_largest_value_of_its_tokens() -> None:
+    text = decode_one([" au", "tom", "atic", " ", " doors", "!"])
+    values = np.array([1.0, 9.0, 2.0, 5.0, -3.0, 4.0])
+    np.testing.assert_array_equal(text.largest_by_word(values), [9.0, 0.0, 4.0])
