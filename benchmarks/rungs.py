@@ -60,8 +60,8 @@ def _held_sets(most: int) -> list[Held]:
 
 HELD = tuple(_held_sets(2))
 
-_AGAIN = 0.2  # share of the common cases that the second pass repeats
-_TIMES = 2  # how often it shows a strange one
+_PASSES = ((0.2, 2.0), (0.4, 0.3))
+"""Of each later pass: how often it shows a common case, and how often a strange one."""
 
 
 def fit_rungs(
@@ -71,7 +71,7 @@ def fit_rungs(
 
     Parameters
     ----------
-    strange : what a reader learns in a second pass, beside some of the other cases again, once the
+    strange : what a reader learns in later passes, beside some of the other cases again, once the
         common kinds are known. Heads see none of it.
     """
     heads = _side_by_side(lambda held: fit_head(_without(training, held), seed), _held_sets(3))
@@ -80,29 +80,32 @@ def fit_rungs(
     def fit(held: Held) -> Rungs:
         common = _without(training, held)
         taught = [e for part in common for e in examples(part, heads[held | {part.case.fold}])]
-        first = fit_reader(taught, encoder, seed)
-        more = second_pass(common, _without(strange, held), heads, held, seed)
-        logger.info(
-            "reader without %s taught on %d, %d texts", sorted(held), len(taught), len(more)
-        )
-        return Rungs(heads[held], fit_reader(more, encoder, seed, start=first))
+        reader = fit_reader(taught, encoder, seed)
+        for number, (often, strange_often) in enumerate(_PASSES):
+            rng = np.random.default_rng(seed + number)
+            again = _drawn(common, often, rng)
+            unlike = _drawn(_without(strange, held), strange_often, rng)
+            more = later_pass(again, unlike, heads, held)
+            reader = fit_reader(more, encoder, seed + number, start=reader)
+        logger.info("reader without %s taught on %d texts and more", sorted(held), len(taught))
+        return Rungs(heads[held], reader)
 
     return _side_by_side(fit, HELD)
 
 
-def second_pass(
-    common: Sequence[Rows],
-    strange: Sequence[Rows],
-    heads: Mapping[Held, Head],
-    held: Held,
-    seed: int,
+def later_pass(
+    common: Sequence[Rows], strange: Sequence[Rows], heads: Mapping[Held, Head], held: Held
 ) -> list[Example]:
-    """The strange cases, and enough of the common ones that nothing is forgotten."""
-    rng = np.random.default_rng(seed)
-    again = rng.choice(len(common), round(_AGAIN * len(common)), replace=False)
-    once = [e for i in again for e in examples(common[i], heads[held | {common[i].case.fold}])]
+    """What a reader is taught once it knows the common cases: some again, beside strange ones."""
+    again = [e for part in common for e in examples(part, heads[held | {part.case.fold}])]
     # No head has seen a strange case, of whatever fold.
-    return once + _TIMES * [e for part in strange for e in examples(part, heads[held])]
+    return again + [e for part in strange for e in examples(part, heads[held])]
+
+
+def _drawn(of: Sequence[Rows], often: float, rng: np.random.Generator) -> list[Rows]:
+    """Each so often on average, none more than once more than another."""
+    order = np.resize(rng.permutation(len(of)), round(often * len(of)))
+    return [of[i] for i in order.tolist()]
 
 
 def _side_by_side(fit: Callable[[Held], Fitted], wanted: Sequence[Held]) -> dict[Held, Fitted]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
+from models import minilm
 
 from benchmarks.dataset import Case
 from benchmarks.invented import JUDGED, KINDS, STRANGE, invented_cases
-from pipeline.simulation import MAX_STRENGTH
+from pipeline.simulation import MAX_STRENGTH, FloatArray
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +53,17 @@ def test_what_judges_does_not_teach() -> None:
         for data in (JUDGED, STRANGE)
     )
     assert not judged & taught
+
+
+def test_no_taught_neuron_is_much_like_one_that_judges() -> None:
+    assert float((_described(JUDGED) @ _described(STRANGE).T).max()) <= 0.65
+
+
+def _described(data: Path) -> FloatArray:
+    """Embeddings of the neurons' descriptions, shape (n, dim)."""
+    texts = [c.top.explanation for c in invented_cases(data) if c.kind in ("good", "plain")]
+    vectors: FloatArray = minilm().model.encode(texts, normalize_embeddings=True)
+    return vectors
 
 
 def test_each_fold_has_its_share_of_neurons() -> None:

@@ -12,7 +12,7 @@ from benchmarks.fitting import Rows, examples, fit_head, rows, whole_sample
 from benchmarks.invented import STRANGE, invented_cases
 from benchmarks.made import made_cases
 from benchmarks.reading import Example
-from benchmarks.rungs import HELD, Held, Rungs, fit_rungs, second_pass
+from benchmarks.rungs import HELD, Held, Rungs, _drawn, fit_rungs, later_pass
 from stages.cheap import CheapPredictor
 
 
@@ -52,17 +52,26 @@ def test_a_head_has_seen_nothing_of_its_held_folds(
     np.testing.assert_array_equal(rungs[held].head.value, fit_head(others, 7).value)
 
 
-def test_the_second_pass_shows_strange_cases_twice_and_some_common_ones_again(
+def test_a_later_pass_shows_all_that_it_is_given(
     training: list[Rows], strange: list[Rows], rungs: dict[Held, Rungs]
 ) -> None:
     heads = {held: of.head for held, of in rungs.items()}
 
     def taught(common: list[Rows], unlike: list[Rows]) -> list[Example]:
-        return second_pass(common, unlike, heads, frozenset(), 7)
+        return later_pass(common, unlike, heads, frozenset())
 
     once = [e for part in strange for e in examples(part, heads[frozenset()])]
-    assert len(taught([], strange)) == 2 * len(once) > 0
-    assert 0 < len(taught(training, [])) < len(taught(training * 3, []))
+    assert len(taught([], strange)) == len(once) > 0
+    assert len(taught(training, strange)) == len(once) + len(taught(training, [])) > len(once)
+
+
+def test_cases_are_drawn_evenly(training: list[Rows]) -> None:
+    def times(often: float) -> list[int]:
+        drawn = _drawn(training, often, np.random.default_rng(3))
+        return sorted(sum(one is part for one in drawn) for part in training)
+
+    assert times(0.4) == [0, 0, 0, 1, 1]
+    assert times(2.2) == [2, 2, 2, 2, 3]
 
 
 def test_saved_rungs_judge_the_same(
