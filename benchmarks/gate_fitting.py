@@ -50,22 +50,23 @@ class GateData:
 
 def fit_gate(data: GateData, seed: int) -> Gate:
     """Fit correction, error, quantiles and means, each on predictions for folds unseen by it."""
-    base, alike = data.inputs[:, 0], np.ones(len(data.scores))
-    correction, held_out = _search(data.inputs, data.scores - base, data.groups, data.weights)
+    base, recorded = data.inputs[:, 0], slice(len(data.samples))
+    correction, held_out = _search(data, data.scores - base, data.weights, len(base))
     estimates = np.clip(base + held_out, -1.0, 1.0)
     missed = np.abs(data.scores - estimates)
     # Little is known of a request unlike any sample: its error is taken to be a large one.
     far = float(np.quantile(missed[data.weights == 1.0], COVERAGE))
-    error, held_out = _search(data.inputs, missed - far, data.groups, alike)
+    # Assumed scores may teach, but how sure to be of what is judged on recorded ones.
+    error, held_out = _search(data, missed - far, np.ones(len(missed)), len(data.samples))
     errors = np.maximum(far + held_out, LEAST_ERROR)
-    # Assumed scores may teach, but what the interval promises is checked on recorded ones.
-    recorded = slice(len(data.samples))
     machines = {"correction": _machine(correction), "error": _machine(error, far)}
     priors = [
         Estimate(float(score), float(error))
         for score, error in zip(estimates[recorded], errors[recorded], strict=True)
     ]
-    constants = _constants(data, priors, (missed / errors)[recorded], seed)
+    # Recorded ones say little of neurons from elsewhere, so invented ones are asked, too.
+    asked = (np.arange(len(base)) < len(data.samples)) | (data.weights < 1.0)
+    constants = _constants(data, priors, (missed / errors)[asked], seed)
     return Gate(**machines, constants=constants)
 
 
@@ -119,32 +120,36 @@ def _constants(
 
 
 def _search(
-    inputs: FloatArray, target: FloatArray, groups: npt.NDArray[np.int64], weights: FloatArray
+    data: GateData, target: FloatArray, weights: FloatArray, judging: int
 ) -> tuple[Pipeline, FloatArray]:
-    """The support vector regression whose parameters do best on held-out folds, all weighed alike.
+    """The support vector regression whose parameters do best on held-out folds.
 
     It has no intercept: far from all samples a kernel machine answers just that, and a request
     unlike any of them is to keep its own score.
+
+    Parameters
+    ----------
+    judging : how many samples, the first ones, judge the parameters.
 
     Returns
     -------
     The model, and shape (n,) what it says of each group when it is fitted on the others.
     """
+    inputs, groups, weighed = data.inputs, data.groups, {"svr__sample_weight": weights}
     grid = {"svr__C": [0.3, 1.0], "kernel__gamma": [0.005, 0.01, 0.02]}
     steps = {
         "scale": StandardScaler(),
         "kernel": Nystroem(n_components=len(inputs), random_state=0),
         "svr": LinearSVR(epsilon=0.03, fit_intercept=False, max_iter=20_000, random_state=0),
     }
-    folds = GroupKFold(len(np.unique(groups)))
     model = Pipeline(list(steps.items()))
-    search = GridSearchCV(model, grid, cv=folds, scoring="neg_mean_absolute_error")
+    folds = list(GroupKFold(len(np.unique(groups))).split(inputs, groups=groups))
+    by_judging = [(train, test[test < judging]) for train, test in folds]
+    search = GridSearchCV(model, grid, cv=by_judging, scoring="neg_mean_absolute_error")
     with _fewer_samples():
-        search.fit(inputs, target, groups=groups, svr__sample_weight=weights)
+        search.fit(inputs, target, **weighed)
         best: Pipeline = search.best_estimator_
-        held_out = cross_val_predict(
-            best, inputs, target, groups=groups, cv=folds, params={"svr__sample_weight": weights}
-        )
+        held_out = cross_val_predict(best, inputs, target, cv=folds, params=weighed)
     return best, np.asarray(held_out)
 
 

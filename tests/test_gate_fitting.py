@@ -82,3 +82,20 @@ def test_what_weighs_little_teaches_doubt_more_than_what_is_usual(
 def test_the_conformal_quantile_counts_the_case_to_come() -> None:
     assert quantile(np.arange(1.0, 11.0)) == 10.0  # ⌈11 · 0.9⌉ = 10th of 10
     assert quantile(np.arange(1.0, 101.0)) == 91.0  # ⌈101 · 0.9⌉ = 91st of 100
+
+
+def test_the_interval_is_to_hold_on_strange_ones_too(data: GateData) -> None:
+    n = len(data.scores)
+    strange = replace(
+        data,
+        inputs=np.tile(data.inputs, (3, 1)),
+        scores=np.concatenate([data.scores, data.scores, -np.ones(n)]),
+        groups=np.tile(data.groups, 3),
+        weights=np.repeat([1.0, 0.1, 0.1], n),
+    )
+    gate = fit_gate(strange, 7)
+    covered = [
+        abs(prior.score - score) <= gate.half_width(prior, 0, 20)
+        for prior, score in zip(gate.estimates(strange.inputs), strange.scores, strict=True)
+    ]
+    assert np.mean(covered) >= 0.85
