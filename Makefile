@@ -28,7 +28,7 @@ lint: .venv/ready
 screenshots: .venv/ready
 	$(BIN)/python -m benchmarks.screenshots
 
-# Rebuilds the shipped weights from benchmarks/data; some three hours on two cores.
+# Rebuilds the shipped weights from benchmarks/data; some four hours on two cores.
 train: .venv/ready
 	$(BIN)/python -m benchmarks.train
 
