@@ -56,7 +56,7 @@ def fit_gate(data: GateData, seed: int) -> Gate:
     missed = np.abs(data.scores - estimates)
     # Little is known of a request unlike any sample: its error is taken to be a large one.
     far = float(np.quantile(missed[data.weights == 1.0], COVERAGE))
-    # Assumed scores may teach, but how sure to be of what is judged on recorded ones.
+    # Assumed scores may teach, but recorded ones judge how sure the gate may be.
     error, held_out = _search(data, missed - far, np.ones(len(missed)), len(data.samples))
     errors = np.maximum(far + held_out, LEAST_ERROR)
     machines = {"correction": _machine(correction), "error": _machine(error, far)}
@@ -129,7 +129,8 @@ def _search(
 
     Parameters
     ----------
-    judging : how many samples, the first ones, judge the parameters.
+    weights : shape (n,), of the samples in fitting.
+    judging : how many of them, the first ones, judge the parameters.
 
     Returns
     -------
