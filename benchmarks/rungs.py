@@ -79,13 +79,13 @@ def fit_rungs(
 
     def fit(held: Held) -> Rungs:
         common = _without(training, held)
-        taught = [e for part in common for e in examples(part, heads[held | {part.case.fold}])]
+        taught = lesson(common, [], heads, held)
         reader = fit_reader(taught, encoder, seed)
         for number, (often, strange_often) in enumerate(_PASSES):
             rng = np.random.default_rng(seed + number)
             again = _drawn(common, often, rng)
             unlike = _drawn(_without(strange, held), strange_often, rng)
-            more = later_pass(again, unlike, heads, held)
+            more = lesson(again, unlike, heads, held)
             reader = fit_reader(more, encoder, seed + number, start=reader)
         logger.info("reader without %s taught on %d texts and more", sorted(held), len(taught))
         return Rungs(heads[held], reader)
@@ -93,13 +93,13 @@ def fit_rungs(
     return _side_by_side(fit, HELD)
 
 
-def later_pass(
+def lesson(
     common: Sequence[Rows], strange: Sequence[Rows], heads: Mapping[Held, Head], held: Held
 ) -> list[Example]:
-    """What a reader is taught once it knows the common cases: some again, beside strange ones."""
-    again = [e for part in common for e in examples(part, heads[held | {part.case.fold}])]
+    """What a reader is taught of these cases in one pass."""
+    usual = [e for part in common for e in examples(part, heads[held | {part.case.fold}])]
     # No head has seen a strange case, of whatever fold.
-    return again + [e for part in strange for e in examples(part, heads[held])]
+    return usual + [e for part in strange for e in examples(part, heads[held])]
 
 
 def _drawn(of: Sequence[Rows], often: float, rng: np.random.Generator) -> list[Rows]:

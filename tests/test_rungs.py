@@ -12,7 +12,7 @@ from benchmarks.fitting import Rows, examples, fit_head, rows, whole_sample
 from benchmarks.invented import STRANGE, invented_cases
 from benchmarks.made import made_cases
 from benchmarks.reading import Example
-from benchmarks.rungs import HELD, Held, Rungs, _drawn, fit_rungs, later_pass
+from benchmarks.rungs import HELD, Held, Rungs, _drawn, fit_rungs, lesson
 from stages.cheap import CheapPredictor
 
 
@@ -52,13 +52,13 @@ def test_a_head_has_seen_nothing_of_its_held_folds(
     np.testing.assert_array_equal(rungs[held].head.value, fit_head(others, 7).value)
 
 
-def test_a_later_pass_shows_all_that_it_is_given(
+def test_a_lesson_shows_all_that_it_is_given(
     training: list[Rows], strange: list[Rows], rungs: dict[Held, Rungs]
 ) -> None:
     heads = {held: of.head for held, of in rungs.items()}
 
     def taught(common: list[Rows], unlike: list[Rows]) -> list[Example]:
-        return later_pass(common, unlike, heads, frozenset())
+        return lesson(common, unlike, heads, frozenset())
 
     once = [e for part in strange for e in examples(part, heads[frozenset()])]
     assert len(taught([], strange)) == len(once) > 0
