@@ -21,7 +21,16 @@ from benchmarks.fitting import Sample
 from pipeline.simulation import FloatArray
 from stages.cheap import CheapPrediction
 from stages.combine import corrected_correlation
-from stages.gate import LEAST_ERROR, Constants, Estimate, Gate, KernelMachine, sampling_variance
+from stages.gate import (
+    LEAST_ERROR,
+    NORMAL_QUANTILE,
+    Constants,
+    Estimate,
+    Gate,
+    KernelMachine,
+    sampling_variance,
+    standard_errors,
+)
 
 COVERAGE = 0.9
 
@@ -60,13 +69,15 @@ def fit_gate(data: GateData, seed: int) -> Gate:
     error, held_out = _search(data, missed - far, np.ones(len(missed)), len(data.samples))
     errors = np.maximum(far + held_out, LEAST_ERROR)
     machines = {"correction": _machine(correction), "error": _machine(error, far)}
-    priors = [
-        Estimate(float(score), float(error))
-        for score, error in zip(estimates[recorded], errors[recorded], strict=True)
-    ]
     # Recorded ones say little of neurons from elsewhere, so invented ones are asked, too.
     asked = (np.arange(len(base)) < len(data.samples)) | (data.weights < 1.0)
-    constants = _constants(data, priors, (missed / errors)[asked], seed)
+    ratios = (missed / errors)[asked]
+    standard = standard_errors(errors, quantile(ratios))
+    priors = [
+        Estimate(float(score), float(error))
+        for score, error in zip(estimates[recorded], standard[recorded], strict=True)
+    ]
+    constants = _constants(data, priors, ratios, seed)
     return Gate(**machines, constants=constants)
 
 
@@ -88,7 +99,7 @@ def _constants(
         power_records=4.0,
         cheap_quantile=quantile(cheap_ratios),
         partial_quantile=1.0,
-        cheap_mean=float(cheap_ratios.mean()),
+        cheap_mean=float(cheap_ratios.mean()) * NORMAL_QUANTILE / quantile(cheap_ratios),
         partial_mean=1.0,
     )
     variances, draws = [], []

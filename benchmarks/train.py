@@ -1,4 +1,4 @@
-"""Train the shipped weights: `make train`, some three hours on two cores.
+"""Train the shipped weights: `make train`, some four hours on two cores.
 
 Writes `stages/data/{word_vectors,head,reader,gate}.safetensors`, and under `benchmarks/data/folds`
 the same for each held-out fold, with which the other benchmarks judge. All is nested: whatever

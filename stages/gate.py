@@ -2,8 +2,9 @@
 
 The cheap score is corrected by what similar requests taught (kernel regression of the difference,
 so that a request unlike any of them keeps its own score), and gets a 90 % interval by normalised
-conformal prediction: half-width = quantile * predicted error. The tolerance is held against the
-expected error: mean * predicted error.
+conformal prediction: half-width = quantile * predicted error. Its standard error, by which it is
+weighed against simulated records, is that of a normal distribution with this interval. The
+tolerance is held against the expected error: mean * standard error.
 
 References
 ----------
@@ -29,7 +30,7 @@ GATE_PATH = Path(__file__).parent / "data" / "gate.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """An estimated score of the full simulation with its standard error, before any quantile."""
+    """An estimated score of the full simulation with its standard error."""
 
     score: float
     error: float
@@ -52,9 +53,9 @@ class Constants:
         sure, records differ less.
     power : weight of the cheap predictions before any agreement is measured.
     power_records : how many simulated records that prior weight counts for.
-    cheap_quantile, partial_quantile : conformal 90 % quantiles of |error| / predicted error, with
-        no record simulated and with some.
-    cheap_mean, partial_mean : means of the same.
+    cheap_quantile : conformal 90 % quantile of |error| / predicted error, no record simulated.
+    partial_quantile : the same of |error| / standard error with some records simulated.
+    cheap_mean, partial_mean : means of |error| / standard error, with none and with some.
     """
 
     sampling: float
@@ -110,20 +111,21 @@ class Gate:
     def estimates(self, inputs: FloatArray) -> list[Estimate]:
         """The same for rows of `evidence`."""
         scores = np.clip(inputs[:, 0] + self.correction.predict(inputs), -1.0, 1.0)
-        errors = np.maximum(self.error.predict(inputs), LEAST_ERROR)
+        predicted = np.maximum(self.error.predict(inputs), LEAST_ERROR)
+        errors = standard_errors(predicted, self.constants.cheap_quantile)
         return [Estimate(float(s), float(e)) for s, e in zip(scores, errors, strict=True)]
 
     def half_width(self, prior: Estimate, simulated: int, records: int) -> float:
         """Half-width of the 90 % interval once `simulated` of the records are simulated."""
-        quantile = self.constants.partial_quantile if simulated else self.constants.cheap_quantile
-        return quantile * self._predicted_error(prior, simulated, records)
+        quantile = self.constants.partial_quantile if simulated else NORMAL_QUANTILE
+        return quantile * self._standard_error(prior, simulated, records)
 
     def expected_error(self, prior: Estimate, simulated: int, records: int) -> float:
         """Mean absolute error of the score once `simulated` of the records are simulated."""
         mean = self.constants.partial_mean if simulated else self.constants.cheap_mean
-        return mean * self._predicted_error(prior, simulated, records)
+        return mean * self._standard_error(prior, simulated, records)
 
-    def _predicted_error(self, prior: Estimate, simulated: int, records: int) -> float:
+    def _standard_error(self, prior: Estimate, simulated: int, records: int) -> float:
         if simulated == records:
             return 0.0
         if simulated == 0:
@@ -187,7 +189,14 @@ class Gate:
         return gate
 
 
-LEAST_ERROR = 0.02
+LEAST_ERROR = 0.02  # predicted
+NORMAL_QUANTILE = 1.645
+"""How many standard errors to both sides hold 90 % of a normal distribution."""
+
+
+def standard_errors(predicted: FloatArray, quantile: float) -> FloatArray:
+    """Of predicted errors, by the quantile that makes 90 % intervals of them."""
+    return predicted * quantile / NORMAL_QUANTILE
 
 
 def sampling_variance(constants: Constants, prior: Estimate, simulated: int, records: int) -> float:

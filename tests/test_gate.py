@@ -15,6 +15,7 @@ from pipeline.errors import ConfigurationError
 from pipeline.scoring import correlation_score
 from stages.gate import (
     LEAST_ERROR,
+    NORMAL_QUANTILE,
     Estimate,
     Gate,
     KernelMachine,
@@ -60,7 +61,8 @@ def test_a_request_unlike_any_known_one_keeps_its_own_score() -> None:
 def test_an_estimate_is_a_score_with_some_error() -> None:
     wild = Gate(machine(5.0), machine(-3.0), PLAIN_GATE.constants)
     (found,) = wild.estimates(np.zeros((1, len(EVIDENCE))))
-    assert (found.score, found.error) == (1.0, LEAST_ERROR)
+    assert found.score == 1.0
+    assert found.error == pytest.approx(LEAST_ERROR * 2.0 / NORMAL_QUANTILE)
 
 
 def test_the_estimate_starts_from_the_cheap_correlation() -> None:
@@ -77,8 +79,15 @@ def test_the_estimate_starts_from_the_cheap_correlation() -> None:
 
 
 def test_before_any_simulation_the_interval_follows_the_predicted_error() -> None:
-    assert PLAIN_GATE.half_width(Estimate(0.5, 0.1), 0, 20) == pytest.approx(0.2)
-    assert PLAIN_GATE.half_width(Estimate(0.5, 0.2), 0, 20) == pytest.approx(0.4)
+    known = replace(PLAIN_GATE, error=machine(0.1, [0.2]))
+    unsure, sure = known.estimates(np.stack([np.zeros(len(EVIDENCE)), np.full(len(EVIDENCE), 9.0)]))
+    assert known.half_width(unsure, 0, 20) == pytest.approx(2.0 * 0.3)
+    assert known.half_width(sure, 0, 20) == pytest.approx(2.0 * 0.1)
+
+
+def test_nine_of_ten_scores_lie_as_near_as_a_normal_distribution_has_them() -> None:
+    (found,) = PLAIN_GATE.estimates(np.zeros((1, len(EVIDENCE))))
+    assert found.error == pytest.approx(0.2 / NORMAL_QUANTILE)
 
 
 def test_a_simulated_sample_narrows_what_the_prediction_leaves_open() -> None:
@@ -89,7 +98,7 @@ def test_a_simulated_sample_narrows_what_the_prediction_leaves_open() -> None:
 
 def test_the_expected_error_is_a_share_of_the_interval() -> None:
     prior = Estimate(0.5, 0.1)
-    for simulated, share in ((0, 1.0 / 2.0), (1, 0.75 / 1.5), (19, 0.75 / 1.5)):
+    for simulated, share in ((0, 1.0 / NORMAL_QUANTILE), (1, 0.75 / 1.5), (19, 0.75 / 1.5)):
         half_width = PLAIN_GATE.half_width(prior, simulated, 20)
         assert PLAIN_GATE.expected_error(prior, simulated, 20) == pytest.approx(share * half_width)
     assert PLAIN_GATE.expected_error(prior, 20, 20) == 0.0
