@@ -14,7 +14,6 @@ from stages.cheap import CheapPrediction, CheapPredictor
 from stages.combine import combine
 from stages.contrast import find_contrasts
 from stages.gate import Gate
-from stages.gate_evidence import evidence
 
 PARTS = (3, 5, 10, 15)
 """Numbers of simulated records at which combined estimates are reported."""
@@ -56,8 +55,7 @@ class Judged:
     ) -> Judged:
         """Judge a sample; records are simulated in a random order, by the recorded LLM."""
         request, n = sample.seen.request, len(sample.simulated)
-        inputs = evidence(prediction)
-        prior = gate.estimates(inputs[None])[0]
+        prior = gate.estimate(prediction)
         order = np.random.default_rng(seed).permutation(n)
         partial = {}
         for m in (m for m in PARTS if m < n):
@@ -78,7 +76,7 @@ class Judged:
             llm=sample.llm_score,
             gold=sample.case.gold_score,
             token_agreement=correlation_score(np.concatenate(sample.simulated), guess),
-            plain=float(inputs[0]),
+            plain=correlation_score(request.true_values, guess),
             estimate=prior.score,
             half_width=gate.half_width(prior, 0, n),
             cheap_off=cheap,

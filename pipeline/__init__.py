@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline.errors import ScorerError
+from pipeline.errors import InvalidRequest, ScorerError
 from pipeline.forecast import Forecast
 from pipeline.records import ActivationRecord
 from pipeline.result import ScoreResult
@@ -103,10 +103,11 @@ def score_many(
 ) -> Generator[ScoreResult, None, None]:
     """Score requests in order, each ``{"explanation": ..., "activations": ...}``.
 
-    A few are read ahead of their results and embedded together; while the LLM of the settings
-    answers for some (`LLM_CONCURRENCY`), others go on. A simulator object is asked by one score at
-    a time. Memory does not grow with the number of requests. Explanations of one neuron should
-    follow one another: its records are then embedded once.
+    What else a request holds is ignored. A few are read ahead of their results and embedded
+    together; while the LLM of the settings answers for some (`LLM_CONCURRENCY`), others go on. A
+    simulator object is asked by one score at a time. Memory does not grow with the number of
+    requests. Explanations of one neuron should follow one another: its records are then embedded
+    once.
 
     Parameters
     ----------
@@ -149,6 +150,8 @@ def compare(
     """
     from pipeline.comparison import compare_results
 
+    if isinstance(explanations, str):
+        raise InvalidRequest("expected a list of explanations, found one", "explanations")
     requests = ({"explanation": one, "activations": activations} for one in explanations)
     return compare_results(explanations, list(score_many(requests, **options)))
 

@@ -10,6 +10,7 @@ import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Protocol
 
 from pipeline.errors import InvalidRequest
@@ -58,10 +59,11 @@ class Limit:
         ------
         InvalidRequest : naming the option, with this prefix.
         """
-        if self.tokens is not None and self.tokens < 0:
-            raise InvalidRequest(f"{self.tokens} is negative", f"{prefix}llm_tokens")
-        if self.cost_usd is not None and not 0.0 <= self.cost_usd <= MOST_USD:
-            raise InvalidRequest(f"{self.cost_usd} is no amount in USD", f"{prefix}cost_usd")
+        tokens, usd = self.tokens, self.cost_usd
+        if not (tokens is None or (isinstance(tokens, Real) and tokens >= 0)):
+            raise InvalidRequest(f"{tokens!r:.80} is no number from 0", f"{prefix}llm_tokens")
+        if not (usd is None or (isinstance(usd, Real) and 0.0 <= usd <= MOST_USD)):
+            raise InvalidRequest(f"{usd!r:.80} is no amount in USD", f"{prefix}cost_usd")
 
     def __str__(self) -> str:
         parts = []

@@ -41,9 +41,11 @@ def check_page(settings: Settings, headers: Headers, expected: str = "applicatio
 
     Raises
     ------
-    UnsupportedMediaType : for what is not declared to be as `expected`.
+    UnsupportedMediaType : for what is compressed, or not declared to be as `expected`.
     Forbidden : for the sites of others.
     """
+    if headers.get("Content-Encoding", "identity") != "identity":
+        raise UnsupportedMediaType("send the body as it is, without Content-Encoding")
     if demands_secret(settings):
         return
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()

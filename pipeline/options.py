@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Literal, TypedDict, get_args
 
 from pipeline.budget import Budget
@@ -45,8 +46,8 @@ def check_options(simulator: SimulatorChoice, tolerance: float, on_budget: OnBud
             "`simulate`; a model's name belongs into the setting SIMULATOR_MODEL",
             "simulator",
         )
-    if not 0.0 < tolerance <= 1.0:
-        raise InvalidRequest(f"{tolerance} is not in (0, 1]", "tolerance")
+    if not (isinstance(tolerance, Real) and 0.0 < tolerance <= 1.0):
+        raise InvalidRequest(f"{tolerance!r:.80} is no number in (0, 1]", "tolerance")
     if on_budget not in (None, "refuse", "degrade"):
         raise InvalidRequest(
             f"expected 'refuse' or 'degrade', found {on_budget!r:.80}", "on_budget"

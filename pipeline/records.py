@@ -23,6 +23,8 @@ _INVISIBLE = regex.compile(
     r"|(?<![^\x00-\x7f])[\u200c\u200d\ufe0f]|(?<=[\u200c\u200d\ufe0f])[\u200c\u200d\ufe0f]+",
     regex.V1,
 )
+_WRAPS = {('"', '"'), ("'", "'"), ("`", "`"), ("“", "”"), ("‘", "’"), ("«", "»")}
+_LONGEST_QUOTATION = 4  # words
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,8 @@ class Request:
 
     Attributes
     ----------
-    explanation : without the characters that nobody sees, however it was sent.
+    explanation : without the characters that nobody sees, and without quotation marks around the
+        whole of it, however it was sent.
     """
 
     explanation: str
@@ -122,6 +125,12 @@ class Request:
             _limit(chars, limits.total_chars, "characters in all", "activations")
             records.append(record)
         request = cls(text, tuple(records))
+        largest = float(np.abs(request.true_values).max())
+        if 0.0 < largest < 1.0 / _LARGEST_ACTIVATION:
+            raise InvalidRequest(
+                f"the largest value is {largest:g}; send activations in a larger unit",
+                "activations",
+            )
         words = sum(len(one.word_spans) for one in request.texts)
         _limit(words, limits.total_words, "words in all", "activations")
         return request
@@ -151,7 +160,14 @@ def _parse_explanation(raw: object, limits: Limits) -> str:
             f"character {error.start} is half of a surrogate pair; send whole characters",
             "explanation",
         ) from None
-    return text.strip()
+    return _unwrapped(text.strip())
+
+
+def _unwrapped(text: str) -> str:
+    """Without quotation marks around the whole: LLMs answer so. Few words may be a quotation."""
+    inside = text[1:-1].strip()
+    wrapped = (text[:1], text[-1:]) in _WRAPS and not {text[0], text[-1]} & set(inside)
+    return inside if wrapped and len(inside.split()) > _LONGEST_QUOTATION else text
 
 
 def _parse_tokens(raw: object, field: str, limits: Limits) -> tuple[str, ...]:

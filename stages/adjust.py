@@ -10,7 +10,7 @@ listing : it names more peak words one by one than a description would, which sa
     have in common. Such a list is read off the records, and the credit for the words too many is
     taken back, unless the list explains all.
 
-For context and breadth, the texts of `stages.contrast` join the correlation with a true value of 0.
+For context and breadth, the texts of `stages.contrast` join the correlation as silent ones.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def adjust_for_context(
 def contrast_correlation(
     request: Request, strengths: Sequence[FloatArray], *contrasts: Contrast
 ) -> float:
-    """Correlation over the records' tokens and, weighed, the contrast texts' words at truth 0."""
+    """Correlation over the records' tokens and, weighed, the contrast texts' words as silent."""
     true = request.true_values
     guesses, weights = [*strengths], [np.ones(len(true))]
     for contrast in contrasts:
@@ -95,8 +95,17 @@ def contrast_correlation(
             for s, weight in zip(contrast.strengths, contrast.weights, strict=True)
         ]
     guess = np.concatenate(guesses)
-    truth = np.concatenate([true, np.zeros(len(guess) - len(true))])
+    truth = np.concatenate([true, np.full(len(guess) - len(true), silence(true))])
     return weighted_correlation(truth, guess, np.concatenate(weights))
+
+
+def silence(values: FloatArray) -> float:
+    """The value of a neuron that does not fire: 0, or what most tokens have near it.
+
+    Probes and directions may rest at any value.
+    """
+    low, middle = np.quantile(values, [0.1, 0.5])
+    return float(np.clip(0.0, low, middle))
 
 
 def weighted_correlation(truth: FloatArray, guess: FloatArray, weight: FloatArray) -> float:

@@ -134,9 +134,7 @@ def _place(excerpts: Sequence[str], text: TokenizedText) -> FloatArray:
         groups[excerpt.plain, excerpt.anchors].append(excerpt)
     for copies in groups.values():
         for excerpt, places in _assign(copies, _find(copies[0], hay)):
-            # As in `TokenizedText.word_tokens`: the first token that reaches past the character.
-            tokens = np.searchsorted(text.spans[:, 1], np.array(places) + 1, side="left")
-            np.maximum.at(values, tokens, np.array(excerpt.strengths))
+            np.maximum.at(values, text.tokens_of(np.array(places)), np.array(excerpt.strengths))
     return values
 
 

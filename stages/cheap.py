@@ -113,7 +113,10 @@ class CheapPredictor:
         # On features alike to the training ones the reader is the better judge, on others it doubts
         # too much, and the mean of both log-odds holds on either.
         pooled = 1.0 / (1.0 + np.exp(-(log_odds(first) + log_odds(read)) / 2.0))
-        return Judgement(*(MAX_STRENGTH * of_words for of_words in (pooled, first, read)))
+        rungs = (pooled, first, read)
+        if seen.explanation.parsed.complement:
+            rungs = (1.0 - pooled, 1.0 - first, 1.0 - read)
+        return Judgement(*(MAX_STRENGTH * of_words for of_words in rungs))
 
 
 def _on_tokens(seen: Observation, by_word: FloatArray) -> tuple[FloatArray, ...]:

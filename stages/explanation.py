@@ -71,7 +71,7 @@ def parts_of(text: str) -> list[tuple[str, ...]]:
     """The words of what is embedded of an explanation: of its sentences, then all those alone."""
     parsed = parse(text)
     phrases = [*parsed.terms_with("example"), *multiword(parsed.terms_with("target"))]
-    sources = [text, parsed.head, parsed.context, *(term.text for term in phrases)]
+    sources = [parsed.text, parsed.head, parsed.context, *(term.text for term in phrases)]
     sentences = [tuple(WORD.findall(source)) for source in sources]
     # Of these only static vectors count, which are the same in any company.
     return [*sentences, tuple(chain.from_iterable(_alone(parsed).values()))]

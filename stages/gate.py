@@ -22,6 +22,7 @@ import numpy as np
 
 from pipeline.errors import ConfigurationError
 from pipeline.simulation import FloatArray
+from stages.blind import blind_share
 from stages.cheap import CheapPrediction
 from stages.gate_evidence import EVIDENCE, evidence
 
@@ -105,13 +106,20 @@ class Gate:
 
     def estimate(self, prediction: CheapPrediction) -> Estimate:
         """What the full simulation would score, by the cheap prediction alone."""
-        inputs = evidence(prediction)[None]
-        return self.estimates(inputs)[0]
+        blind = np.array([blind_share(prediction.seen.request)])
+        return self.estimates(evidence(prediction)[None], blind)[0]
 
-    def estimates(self, inputs: FloatArray) -> list[Estimate]:
-        """The same for rows of `evidence`."""
+    def estimates(self, inputs: FloatArray, blind: FloatArray | float = 0.0) -> list[Estimate]:
+        """The same for rows of `evidence`.
+
+        Parameters
+        ----------
+        blind : shape (n_rows,), shares of which the evidence says nothing: there the error is as
+            large as far from all samples.
+        """
         scores = np.clip(inputs[:, 0] + self.correction.predict(inputs), -1.0, 1.0)
         predicted = np.maximum(self.error.predict(inputs), LEAST_ERROR)
+        predicted = predicted + blind * np.maximum(self.error.intercept - predicted, 0.0)
         errors = standard_errors(predicted, self.constants.cheap_quantile)
         return [Estimate(float(s), float(e)) for s, e in zip(scores, errors, strict=True)]
 

@@ -20,7 +20,7 @@ excluded     what does not fire                              'door', not **'next
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -45,7 +45,11 @@ _QUOTED = regex.compile(
 
 # The last cue before a quotation decides its role; a list ("'a', 'b' or 'c'") shares one cue.
 _ROLE_CUES: tuple[tuple[Role, str], ...] = (
-    ("excluded", r"not|never|rather than|except|excluding|other than|instead of|unlike|but no"),
+    (
+        "excluded",
+        r"not|never|rather than|except|excluding|(?:other|else) than|(?:any|every)thing but|all but"
+        r"|a(?:part|side) from|instead of|unlike|but no",
+    ),
     ("prefix", r"(?:begin|start)(?:s|ning|ing)? (?:with|in)|prefix(?:es)?(?: like)?"),
     ("suffix", r"end(?:s|ing)? (?:in|with)|suffix(?:es)?(?: like)?"),
     ("before", r"after|follow(?:s|ing)|preceded by|comes? after|behind"),
@@ -72,7 +76,14 @@ _CONTEXT_CUE = regex.compile(
     regex.IGNORECASE,
 )
 _EXCLUSION = regex.compile(
-    r"\b(?:but not|rather than|not|never|except(?: for)?|excluding|instead of|unlike)\b([^,;.]*)",
+    r"\b(?:but not|rather than|not|never|except(?: for)?|excluding|(?:other|else) than"
+    r"|(?:any|every)thing but|all but|a(?:part|side) from|instead of|unlike)\b([^,;.]*)",
+    regex.IGNORECASE,
+)
+_ANYTHING = {"anything", "everything", "thing", "things"}
+_COMPLEMENT = regex.compile(
+    r"\b(?:(?:any|every)thing but|all but|(?:other|else) than|except|excluding|a(?:part|side) from"
+    r"|(?:is|are) not)\b",
     regex.IGNORECASE,
 )
 
@@ -105,6 +116,8 @@ class Explanation:
     excluded_words : content words of what is said not to fire.
     head_classes, context_classes : names of the word classes that they speak of.
     length : words in the explanation.
+    complement : whether all fires but what this says: of "anything but animals", "animals" is
+        taken apart.
     """
 
     text: str
@@ -117,6 +130,14 @@ class Explanation:
     head_classes: frozenset[str]
     context_classes: frozenset[str]
     length: int
+    complement: bool = False
+
+    @property
+    def only_excludes(self) -> bool:
+        """Whether it says nothing but what does not fire."""
+        affirmed = {*self.head_words, *self.context_words} - _ANYTHING
+        excluded = self.terms_with("excluded")
+        return bool(self.excluded_words or excluded) and not affirmed and excluded == self.terms
 
     def terms_with(self, *roles: Role) -> tuple[Term, ...]:
         return tuple(term for term in self.terms if term.role in roles)
@@ -127,12 +148,13 @@ def parse(text: str) -> Explanation:
     """Take an explanation apart; any text has a parse, if an empty one."""
     terms, quoted_spans = _terms(text)
     bare = _blank(text, quoted_spans)
-    exclusions = [match.span() for match in _EXCLUSION.finditer(bare)]
+    matches = list(_EXCLUSION.finditer(bare))
+    exclusions = [match.span() for match in matches]
     excluded = " ".join(bare[start:end] for start, end in exclusions)
     affirmed = _blank(bare, exclusions)
     cut = _head_end(affirmed, quoted_spans)
     head, context = affirmed[:cut], affirmed[cut:]
-    return Explanation(
+    parsed = Explanation(
         text=text,
         terms=terms,
         head=_unquote(text[:cut]),
@@ -144,6 +166,10 @@ def parse(text: str) -> Explanation:
         context_classes=classes_named(context),
         length=len(words_of(text)),
     )
+    rest = " ".join(text[match.start(1) : match.end(1)] for match in matches).strip()
+    if rest and parsed.only_excludes and _COMPLEMENT.search(bare):
+        return replace(parse(rest), complement=True)
+    return parsed
 
 
 def _terms(text: str) -> tuple[tuple[Term, ...], list[tuple[int, int]]]:

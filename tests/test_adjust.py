@@ -147,6 +147,17 @@ def test_the_unit_of_the_activations_does_not_matter() -> None:
     assert found == pytest.approx(adjust(plain).taken_off)
 
 
+@pytest.mark.parametrize("rest", [3.0, 1e6, -5.0])
+def test_where_a_silent_neuron_rests_does_not_matter(rest: float) -> None:
+    plain = request(TOKEN_ONLY, *TALES)
+    raised = [{"tokens": r.tokens, "values": r.values + rest} for r in plain.records]
+    moved = Request.parse(TOKEN_ONLY, raised)
+    strengths = predictor().predict(plain).strengths
+    found = find_contrasts(predictor().predict(plain), predictor())
+    expected = contrast_correlation(plain, strengths, found.context)
+    assert contrast_correlation(moved, strengths, found.context) == pytest.approx(expected)
+
+
 def test_naming_words_that_never_fire_costs() -> None:
     narrow, broad = adjust(request("'time'", *TALES)), adjust(request("'time', 'water'", *TALES))
     assert narrow.for_breadth < 0.01

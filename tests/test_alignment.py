@@ -157,11 +157,11 @@ def test_guillemets_and_special_tokens_of_the_text_are_no_marks() -> None:
     assert strengths(["‹7«1»›"], tokens) == {"7": 1}
 
 
-def test_tokens_that_share_a_character_are_told_apart_by_the_first() -> None:
+def test_of_tokens_that_share_a_character_the_one_that_completes_it_is_meant() -> None:
     texts = decode([["Ġok", "âĢ", "Ļ", "Ġyes"]])
     (values,) = read_answer('{"0": ["ok’«4»"]}', texts)
     assert not isinstance(values, str)
-    assert values.tolist() == [0, 4, 0, 0]
+    assert values.tolist() == [0, 0, 4, 0]
 
 
 WHOLE = '{"0": ["never«1»"], "1": ["been«2»"]}'

@@ -91,6 +91,8 @@ def test_a_budget_says_what_it_is() -> None:
     ("limit", "field"),
     [
         (Limit(tokens=-1), "max_batch_llm_tokens"),
+        (Limit(tokens="many"), "max_batch_llm_tokens"),  # type: ignore[arg-type]
+        (Limit(cost_usd="1"), "max_batch_cost_usd"),  # type: ignore[arg-type]
         (Limit(cost_usd=-0.1), "max_batch_cost_usd"),
         (Limit(cost_usd=float("nan")), "max_batch_cost_usd"),
         (Limit(cost_usd=float("inf")), "max_batch_cost_usd"),

@@ -51,6 +51,13 @@ def test_an_explanation_fires_on_what_it_names_and_not_elsewhere(
     assert max(value for token, value in every if token not in firing) < 3
 
 
+def test_all_but_what_is_named_fires_where_that_does_not() -> None:
+    named = strengths("the word 'fox'", *STORY)
+    for explanation in ("anything but the word 'fox'", "words that are not 'fox'"):
+        for text, opposite in zip(named, strengths(explanation, *STORY), strict=True):
+            assert all((text[token] > 3) == (opposite[token] < 7) for token in text)
+
+
 def test_a_word_inside_another_does_not_fire() -> None:
     found = strengths("the word 'she'", "she shelled peas on the shelf", "ashes")
     assert found[0][" she"] > 6

@@ -154,6 +154,11 @@ def test_one_explanation_cannot_be_compared() -> None:
         pipeline.compare(["fast animals"], OURS["activations"], simulator=None)
 
 
+def test_a_lone_text_is_not_read_as_a_list_of_explanations() -> None:
+    with pytest.raises(InvalidRequest, match="a list of explanations"):
+        pipeline.compare("ab", OURS["activations"], simulator=None)
+
+
 def test_explanations_of_a_feature_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "_default", [shared_scorer()])
     records = OURS["activations"] * 3

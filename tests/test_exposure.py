@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator
 
@@ -59,6 +60,13 @@ def test_an_open_server_takes_only_what_is_declared_to_be_json(
     client: httpx2.Client, kind: str
 ) -> None:
     assert status(client, content_type=kind) == 415
+
+
+def test_a_compressed_body_is_refused_by_name(client: httpx2.Client) -> None:
+    headers = {"Content-Type": JSON, "Content-Encoding": "gzip"}
+    answer = client.post("/score", content=gzip.compress(b"{}"), headers=headers)
+    assert answer.status_code == 415
+    assert "Content-Encoding" in answer.json()["error"]
 
 
 @pytest.mark.parametrize("kind", [JSON, "Application/JSON; charset=utf-8"])

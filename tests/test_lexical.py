@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,6 +102,33 @@ def test_content_words_are_sorted_into_head_context_and_exclusion() -> None:
     assert parsed.context_words == ("cold", "places", "wolves")
     assert parsed.excluded_words == ("pets",)
     assert parsed.length == 13  # a comma and a semicolon are words too
+
+
+@pytest.mark.parametrize(
+    ("explanation", "rest"),
+    [
+        ("anything but animals", "animals"),
+        ("words other than animals", "animals"),
+        ("everything except animals in cold places", "animals in cold places"),
+        ("every word except 'the'", "'the'"),
+        ("tokens that are not numbers", "numbers"),
+    ],
+)
+def test_of_what_only_excludes_the_rest_is_taken_apart(explanation: str, rest: str) -> None:
+    assert parse(explanation) == replace(parse(rest), complement=True)
+
+
+@pytest.mark.parametrize(
+    "explanation",
+    ["nouns other than names", "'the' except before vowels", "the word 'not'", "not an animal"],
+)
+def test_what_says_more_or_less_than_that_is_no_complement(explanation: str) -> None:
+    assert not parse(explanation).complement
+
+
+def test_an_explanation_may_say_only_what_does_not_fire() -> None:
+    assert parse("not an animal").only_excludes
+    assert not parse("not an animal, but a plant").only_excludes
 
 
 def test_classes_are_found_where_they_are_named() -> None:

@@ -52,6 +52,9 @@ def pieces(found: TokenizedText) -> list[str]:
         pytest.param([" it", "âĢĻ", "s naïve"], " it’s naïve", id="byte-level among plain ones"),
         pytest.param([" Māori", " č", "Ġ"], " Māori čĠ", id="letters of the byte-level alphabet"),
         pytest.param(["<bos>", "Ġx", "<|endoftext|>"], "<bos> x<|endoftext|>", id="special tokens"),
+        pytest.param(["Ġif", "\n", "   ", "Ġx"], " if\n    x", id="blanks among byte-level ones"),
+        pytest.param(["▁a", "\n", "▁b"], " a\n b", id="a line break among SentencePiece's"),
+        pytest.param(["a", " ", "b"], "a b", id="blanks of their own"),
         pytest.param([" a", "\ud800"], " a?", id="half of a surrogate pair"),
     ],
 )
@@ -67,6 +70,7 @@ def test_tokens_that_split_a_character_both_span_it() -> None:
     found = decode_one(["Ġa", *list(byte_level("😀"))])
     assert found.text == " a😀"
     assert found.spans.tolist() == [[0, 2]] + [[2, 3]] * 4
+    assert found.word_tokens.tolist() == [0, 4]
 
 
 def test_an_empty_token_inside_a_character_takes_no_word() -> None:

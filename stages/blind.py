@@ -1,0 +1,41 @@
+"""What the cheap stage is blind to, so that the gate knows when its evidence says nothing."""
+
+from __future__ import annotations
+
+import regex
+
+from pipeline.records import Request
+from stages.lexical import parse
+
+_QUOTATION = regex.compile(r"(['\"‘“`«「]).*?(['\"’”`»」])")
+_LETTER, _READ = regex.compile(r"\p{L}"), regex.compile(r"\p{Latin}")
+
+
+def blind_share(request: Request) -> float:
+    """The share of a request that the cheap stage cannot judge, 0-1.
+
+    Of the records, that is what activates on tokens that hold no word (blanks, line breaks), by
+    its share of the variance. An explanation in letters that the encoder hardly knows cannot be
+    judged, nor one that says nothing but where the neuron does not fire ("anything but animals").
+    """
+    parsed = parse(request.explanation)
+    if parsed.complement or parsed.only_excludes:
+        return 1.0
+    return 1.0 - (1.0 - _wordless(request)) * (1.0 - _unread(request.explanation))
+
+
+def _wordless(request: Request) -> float:
+    values = request.true_values
+    deviations = (values - values.mean()) ** 2
+    start, wordless = 0, 0.0
+    for text in request.texts:
+        end = start + len(text.spans)
+        wordless += float(deviations[start:end][text.token_words < 0].sum())
+        start = end
+    return wordless / (float(deviations.sum()) or 1.0)
+
+
+def _unread(explanation: str) -> float:
+    """The share of letters outside quotations that are not Latin."""
+    letters = _LETTER.findall(_QUOTATION.sub("", explanation))
+    return 1.0 - sum(map(bool, map(_READ.match, letters))) / len(letters) if letters else 0.0
