@@ -120,7 +120,8 @@ def _constants(
     (base, share), _ = nnls(inputs, scale * np.array(variances))
     constants = replace(constants, sampling=float(base), sampling_share=float(share))
     ratios = []
-    for found, score, prior, m, n in draws:
+    # The gate is asked how wrong it is with few records, and is more wrong there.
+    for found, score, prior, m, n in (draw for draw in draws if 2 * draw[3] <= draw[4]):
         combined = prior.updated(found, sampling_variance(constants, prior, m, n))
         ratios.append(abs(combined.score - score) / combined.error)
     return replace(

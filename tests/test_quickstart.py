@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from serving import ROOT, shared_scorer
 
-NOTEBOOK = Path(__file__).parent.parent / "examples" / "quickstart.ipynb"
+NOTEBOOK = ROOT / "examples" / "quickstart.ipynb"
 
 
 def kept() -> Any:
@@ -36,3 +39,18 @@ def test_the_kept_notebook_holds_no_outputs() -> None:
     notebook = kept()
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(not cell.outputs and cell.execution_count is None for cell in code)
+
+
+def test_the_readme_says_what_its_request_is_answered() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    asked = re.search(r"curl .*? -d '(.*?)'\n", readme, re.DOTALL)
+    assert asked
+    body = json.loads(asked[1])
+    result = shared_scorer().score(body["explanation"], body["activations"])
+    said = re.search(r'"score": ([-.\d]+),.*?"interval": \[([-.\d]+), ([-.\d]+)\]', readme)
+    assert said
+    assert result.score is not None
+    assert result.interval
+    assert [float(of) for of in said.groups()] == [
+        round(of, 2) for of in (result.score, *result.interval)
+    ]

@@ -211,6 +211,7 @@ def test_a_constant_activation_has_no_score(texts: list[str], why: str) -> None:
     assert result.status == "undefined"
     assert [result.score, result.raw_score, result.interval, result.adjustment] == [None] * 4
     assert why in (result.reason or "")
+    assert why in result.explain()
     assert len(result.simulations) == len(texts)
 
 
@@ -251,10 +252,12 @@ def test_strange_requests_get_a_score(texts: list[str], explanation: str, tolera
         ({"tolerance": -0.1}, "tolerance"),
         ({"tolerance": 1.5}, "tolerance"),
         ({"tolerance": float("nan")}, "tolerance"),
+        ({"tolerance": "0.05"}, "tolerance"),
+        ({"tolerance": None}, "tolerance"),
         ({"max_llm_tokens": -1}, "max_llm_tokens"),
     ],
 )
-def test_options_out_of_range_are_refused(options: dict[str, Any], field: str) -> None:
+def test_options_of_the_wrong_kind_are_refused(options: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         score(**options)
     assert caught.value.field == field
