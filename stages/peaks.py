@@ -13,19 +13,19 @@ _STRONG = 0.5  # share of the largest activation from which a record's peak coun
 
 
 def peaks_of(request: Request, least: float = _STRONG) -> list[tuple[int, int]]:
-    """(record, word) of each strong record's peak.
+    """(record, word) of each strong record's peak; a text that was sent twice tells nothing twice.
 
     Parameters
     ----------
     least : share of the largest activation from which a record is strong.
     """
     largest = max(float(record.values.max()) for record in request.records)
-    found = []
+    found: dict[tuple[str, ...], tuple[int, int]] = {}
     for index, (record, text) in enumerate(zip(request.records, request.texts, strict=True)):
         word = int(text.token_words[record.values.argmax()])
         if largest > 0 and record.values.max() >= least * largest and word >= 0:
-            found.append((index, word))
-    return found
+            found.setdefault(record.tokens, (index, word))
+    return list(found.values())
 
 
 def peak_stems(request: Request, least: float = _STRONG) -> Counter[str]:
