@@ -124,7 +124,8 @@ def places_of(request: Request) -> Places:
     if len(peaks) < 2:
         context = []
     taken = {text for text, _ in context}
-    named = _named_but_silent(parse(request.explanation), request) if peaks else {}
+    parsed = parse(request.explanation)
+    named = _named_but_silent(parsed, request) if peaks and not parsed.complement else {}
     found = _shared_out(list(named.items())[:_NAMED_WORDS], _BREADTH_TEXTS, own)
     breadth = [place for place in found if place[0] not in taken]
     return Places(context, breadth, named, peaks)

@@ -172,6 +172,10 @@ def test_naming_words_that_never_fire_costs() -> None:
     assert "'water', which it names and which fire in no record" in broad.reason
 
 
+def test_naming_words_that_are_to_be_silent_costs_nothing() -> None:
+    assert adjust(request("anything but 'water'", *TALES)).for_breadth == 0.0
+
+
 LISTED = [f"one {word}*9 here" for word in ("king", "fox", "ship", "tree", "sea", "bread", "gold")]
 AGAIN = [f"then {text}" for text in LISTED]
 UNLISTED = [f"two {word}*9 there" for word in ("wolf", "star")]
