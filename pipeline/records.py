@@ -125,12 +125,6 @@ class Request:
             _limit(chars, limits.total_chars, "characters in all", "activations")
             records.append(record)
         request = cls(text, tuple(records))
-        largest = float(np.abs(request.true_values).max())
-        if 0.0 < largest < 1.0 / _LARGEST_ACTIVATION:
-            raise InvalidRequest(
-                f"the largest value is {largest:g}; send activations in a larger unit",
-                "activations",
-            )
         words = sum(len(one.word_spans) for one in request.texts)
         _limit(words, limits.total_words, "words in all", "activations")
         return request

@@ -58,6 +58,8 @@ __all__ = [
     "uncalibrated",
 ]
 
+_LEAST_SQUARABLE = 1e-100
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredSequenceSimulation:
@@ -126,9 +128,15 @@ def correlation_score(
     with np.errstate(all="ignore"):
         if real.size < 2 or np.ptp(real) == 0 or np.ptp(predicted) == 0:
             return 0.0
-        real, predicted = real - real.mean(), predicted - predicted.mean()
+        real, predicted = (_squarable(of - of.mean()) for of in (real, predicted))
         score = real @ predicted / np.sqrt(real @ real) / np.sqrt(predicted @ predicted)
     return float(np.clip(score, -1.0, 1.0)) if np.isfinite(score) else 0.0
+
+
+def _squarable(values: FloatArray) -> FloatArray:
+    """The values, in a larger unit if their squares would vanish."""
+    largest = float(np.abs(values).max())
+    return values / largest if 0.0 < largest < _LEAST_SQUARABLE else values
 
 
 def rsquared_score_from_sequences(

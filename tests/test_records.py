@@ -209,12 +209,6 @@ def test_quotation_marks_around_a_whole_explanation_are_no_part_of_it(sent: str,
     assert Request.parse(sent, [RECORD]).explanation == read
 
 
-def test_activations_too_small_to_be_squared_are_refused() -> None:
-    with pytest.raises(InvalidRequest, match="larger unit") as caught:
-        Request.parse("cats", [{"tokens": ["a", "b"], "values": [0.0, 1e-200]}])
-    assert caught.value.field == "activations"
-
-
 @pytest.mark.parametrize("blank", ["\u200b", "\u3164", "\U000e0041", "\ufe0f\u200d", "\u00ad "])
 def test_an_explanation_that_nobody_sees_is_empty(blank: str) -> None:
     with pytest.raises(InvalidRequest, match="empty"):

@@ -153,6 +153,14 @@ def test_constant_input_does_not_correlate_through_rounding(other: list[float]) 
     assert correlation_score(other, [0.1] * 3) == 0.0
 
 
+@pytest.mark.parametrize("unit", [1e-200, 1e-300, 1e99])
+def test_a_correlation_has_no_unit(unit: float) -> None:
+    real, predicted = np.array([0.0, 3.0, 1.0, 0.0]), np.array([1.0, 9.0, 0.0, 2.0])
+    expected = correlation_score(real, predicted)
+    assert correlation_score(unit * real, predicted) == pytest.approx(expected)
+    assert correlation_score(real, unit * predicted) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("function", SCORES.values())
 @pytest.mark.parametrize("predicted", [[1.0], [1.0, 2.0], []])
 def test_different_lengths_are_refused_rather_than_broadcast(
