@@ -5,9 +5,8 @@ from __future__ import annotations
 import regex
 
 from pipeline.records import Request
-from stages.lexical import parse
+from stages.lexical import Explanation, parse
 
-_QUOTATION = regex.compile(r"(['\"‘“`«「]).*?(['\"’”`»」])")
 _LETTER, _READ = regex.compile(r"\p{L}"), regex.compile(r"\p{Latin}")
 
 
@@ -21,7 +20,7 @@ def blind_share(request: Request) -> float:
     parsed = parse(request.explanation)
     if parsed.complement or parsed.only_excludes:
         return 1.0
-    return 1.0 - (1.0 - _wordless(request)) * (1.0 - _unread(request.explanation))
+    return 1.0 - (1.0 - _wordless(request)) * (1.0 - _unread(parsed))
 
 
 def _wordless(request: Request) -> float:
@@ -35,7 +34,10 @@ def _wordless(request: Request) -> float:
     return wordless / (float(deviations.sum()) or 1.0)
 
 
-def _unread(explanation: str) -> float:
-    """The share of letters outside quotations that are not Latin."""
-    letters = _LETTER.findall(_QUOTATION.sub("", explanation))
+def _unread(parsed: Explanation) -> float:
+    """The share of letters that are not Latin; what is quoted is looked up in any."""
+    said = parsed.text
+    for term in parsed.terms:
+        said = said.replace(term.text, "")
+    letters = _LETTER.findall(said)
     return 1.0 - sum(map(bool, map(_READ.match, letters))) / len(letters) if letters else 0.0

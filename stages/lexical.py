@@ -43,13 +43,15 @@ _QUOTED = regex.compile(
     regex.VERBOSE,
 )
 
+_ALL_BUT = (
+    r"(?:any|every)thing but|all but|(?:other|else) than|except(?: for)?|excluding"
+    r"|a(?:part|side) from"
+)
+_EXCLUDES = rf"{_ALL_BUT}|not|never|rather than|instead of|unlike"
+
 # The last cue before a quotation decides its role; a list ("'a', 'b' or 'c'") shares one cue.
 _ROLE_CUES: tuple[tuple[Role, str], ...] = (
-    (
-        "excluded",
-        r"not|never|rather than|except|excluding|(?:other|else) than|(?:any|every)thing but|all but"
-        r"|a(?:part|side) from|instead of|unlike|but no",
-    ),
+    ("excluded", rf"{_EXCLUDES}|but no"),
     ("prefix", r"(?:begin|start)(?:s|ning|ing)? (?:with|in)|prefix(?:es)?(?: like)?"),
     ("suffix", r"end(?:s|ing)? (?:in|with)|suffix(?:es)?(?: like)?"),
     ("before", r"after|follow(?:s|ing)|preceded by|comes? after|behind"),
@@ -75,17 +77,9 @@ _CONTEXT_CUE = regex.compile(
     r"|describing|referring|related|directly|right|just|of)\b|[,:;(]",
     regex.IGNORECASE,
 )
-_EXCLUSION = regex.compile(
-    r"\b(?:but not|rather than|not|never|except(?: for)?|excluding|(?:other|else) than"
-    r"|(?:any|every)thing but|all but|a(?:part|side) from|instead of|unlike)\b([^,;.]*)",
-    regex.IGNORECASE,
-)
+_EXCLUSION = regex.compile(rf"\b(?:but not|{_EXCLUDES})\b([^,;.]*)", regex.IGNORECASE)
 _ANYTHING = {"anything", "everything", "thing", "things"}
-_COMPLEMENT = regex.compile(
-    r"\b(?:(?:any|every)thing but|all but|(?:other|else) than|except|excluding|a(?:part|side) from"
-    r"|(?:is|are) not)\b",
-    regex.IGNORECASE,
-)
+_COMPLEMENT = regex.compile(rf"\b(?:{_ALL_BUT}|(?:is|are) not)\b", regex.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
