@@ -26,6 +26,11 @@ _LETTER = rf"[\w--[_{_UNSPACED}]]"
 WORD = regex.compile(rf"{_LETTER}+(?:['’]{_LETTER}+)*|[{_UNSPACED}]\p{{M}}*|[^\w\s]|_", regex.V1)
 _BYTE_TOKEN = regex.compile(r"<0x([0-9A-Fa-f]{2})>")
 _SPECIAL = regex.compile(r"<[|｜]?[^<>\s]{1,40}[|｜]?>|\[[A-Z]{2,12}\]")
+# Those that stand for no text, by the names that vocabularies give them; "<p>" may be text.
+_CONTROL = regex.compile(
+    r"<[|｜][^<>\s]{1,40}[|｜]>|</?s>|<(?:bos|eos|pad|unk|mask)>|\[(?:CLS|SEP|PAD|UNK|MASK|BOS|EOS)\]"
+)
+_CONTROL_BEGINS = frozenset("<[")
 _BARE_WORD = regex.compile(r"[\p{Latin}\p{Cyrillic}\p{Greek}\p{N}]")
 
 
@@ -46,8 +51,20 @@ class TokenizedText:
     @cached_property
     def word_spans(self) -> IntArray:
         """Shape (n_words, 2), [start, end) of each word in `text`."""
-        found = [match.span() for match in WORD.finditer(self.text)]
+        found = [match.span() for match in WORD.finditer(self._said)]
         return np.array(found, dtype=np.int64).reshape(-1, 2)
+
+    @cached_property
+    def _said(self) -> str:
+        """The text with tokens that mark its beginning, end or padding left blank."""
+        said, at = [], 0
+        for start, end in self.spans:
+            if self.text[start : start + 1] in _CONTROL_BEGINS and _CONTROL.fullmatch(
+                self.text, start, end
+            ):
+                said += [self.text[at:start], " " * (end - start)]
+                at = end
+        return "".join([*said, self.text[at:]])
 
     @cached_property
     def words(self) -> tuple[str, ...]:

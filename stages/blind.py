@@ -9,18 +9,28 @@ from stages.lexical import Explanation, parse
 
 _LETTER, _READ = regex.compile(r"\p{L}"), regex.compile(r"\p{Latin}")
 
+# Where lines break is in none of the words.
+_LAYOUT = regex.compile(
+    r"\b(?:new ?lines?|line[- ]?(?:breaks?|feeds?|initial)|indent(?:s|ed|ation)|white ?spaces?"
+    r"|(?:start|beginning|end|(?:first|last) (?:word|token)s?) of (?:(?:an?|the|each|every|new) )*"
+    r"(?:lines?|list items?)|bulleted lists?|bullet[- ]points?)\b",
+    regex.IGNORECASE,
+)
+
 
 def blind_share(request: Request) -> float:
     """The share of a request that the cheap stage cannot judge, 0-1.
 
     Of the records, that is what activates on tokens that hold no word (blanks, line breaks), by
     its share of the variance. An explanation in letters that the encoder hardly knows cannot be
-    judged, nor one that says nothing but where the neuron does not fire ("anything but animals").
+    judged, nor one that speaks of lines, nor one that says nothing but where the neuron does not
+    fire ("anything but animals").
     """
     parsed = parse(request.explanation)
-    if parsed.complement or parsed.only_excludes:
+    said = _unquoted(parsed)
+    if parsed.complement or parsed.only_excludes or _LAYOUT.search(said):
         return 1.0
-    return 1.0 - (1.0 - _wordless(request)) * (1.0 - _unread(parsed))
+    return 1.0 - (1.0 - _wordless(request)) * (1.0 - _unread(said))
 
 
 def _wordless(request: Request) -> float:
@@ -34,10 +44,14 @@ def _wordless(request: Request) -> float:
     return wordless / (float(deviations.sum()) or 1.0)
 
 
-def _unread(parsed: Explanation) -> float:
-    """The share of letters that are not Latin; what is quoted is looked up in any."""
+def _unquoted(parsed: Explanation) -> str:
     said = parsed.text
     for term in parsed.terms:
         said = said.replace(term.text, "")
+    return said
+
+
+def _unread(said: str) -> float:
+    """The share of letters that are not Latin; what is quoted is looked up in any."""
     letters = _LETTER.findall(said)
     return 1.0 - sum(map(bool, map(_READ.match, letters))) / len(letters) if letters else 0.0

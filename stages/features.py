@@ -150,8 +150,8 @@ def _of_explanation(parsed: Explanation, n_words: int) -> dict[str, Column]:
     values = {
         "n_target": len(parsed.terms_with("target")),
         "n_example": len(parsed.terms_with("example")),
-        "n_before": len(parsed.terms_with("before")),
-        "n_after": len(parsed.terms_with("after")),
+        "n_before": len(parsed.terms_with("before")) + len(parsed.before_classes),
+        "n_after": len(parsed.terms_with("after")) + len(parsed.after_classes),
         "n_head": len(parsed.head_words),
         "n_context": len(parsed.context_words),
         "n_excluded": len(parsed.excluded_words),

@@ -16,7 +16,7 @@ _ONE = rf"(?P<x>(?!(?:as\s+in|such\s+as|(?:as|for|about|like)\s+whe(?:n|re))\b){
 _LIST = rf"{_ONE}(?:{_JOINT}{_ONE})*"
 _PLACE = (
     r"(?:(?:right|directly|immediately|just)\s+)?"
-    r"(?:after|before|following|followed|preceded|preceding|when|where|as|in|within|between)\b"
+    r"(?:after|before|following|followed|preceded|preceding|meaning|when|where|as|in|within|between)\b"
 )
 _END = rf"(?=\s*(?:$|[,;:.(]|{_PLACE}))"
 _OPEN_CLASS = r"(?:word|token|term|verb|noun|adjective|adverb)"
@@ -96,7 +96,7 @@ def mentions(
         return text[slice(*span)].casefold()
 
     def alone(word: str) -> bool:
-        return word in function_words and word not in _OF_PLACE
+        return _alone(word, function_words)
 
     def describes(phrase: str) -> bool:
         last = phrase.split()[-1]
@@ -109,9 +109,7 @@ def mentions(
         found += [span for span in match.spans("function") if said(span) in function_words]
     for match in _EXAMPLES.finditer(text):
         found += [span for span in match.spans("x") if not describes(said(span))]
-    first = _FIRST.match(text)
-    if first and all(alone(said(span)) for span in first.spans("x")):
-        found += first.spans("x")
+    found += first_mentions(text, function_words)
     if len(regex.findall(_WORD, text)) <= _LABEL:
         found += [
             span
@@ -124,6 +122,18 @@ def mentions(
         if not apart or span[0] >= apart[-1][1]:
             apart.append(span)
     return apart
+
+
+def first_mentions(text: str, function_words: frozenset[str]) -> list[Span]:
+    """Where the function words stand with which an explanation begins, if it means these."""
+    first = _FIRST.match(text)
+    spans = first.spans("x") if first else []
+    named = all(_alone(text[slice(*span)].casefold(), function_words) for span in spans)
+    return spans if named else []
+
+
+def _alone(word: str, function_words: frozenset[str]) -> bool:
+    return word in function_words and word not in _OF_PLACE
 
 
 def _beside(

@@ -10,7 +10,8 @@ import numpy as np
 
 from stages.encoding import interned
 from stages.explanation import multiword, stems_in, words_in
-from stages.lexical import Explanation, Term
+from stages.lexical import Explanation, Role, Term
+from stages.places import in_place
 from stages.vocabulary import classes_of, normalise, stem
 from stages.words import AROUND, LEFT, RIGHT, Column, Words
 
@@ -20,8 +21,10 @@ def occurrences(parsed: Explanation, words: Words) -> dict[str, Column]:
     target, example = parsed.terms_with("target"), parsed.terms_with("example")
     single = [term for term in target if len(term.words) == 1]
     phrases = [*example, *target]
-    is_before = _among(words, stems_in(parsed.terms_with("before")))
-    is_after = _among(words, stems_in(parsed.terms_with("after")))
+    is_before, is_after = (
+        _among(words, stems_in(parsed.terms_with(side))) | (_classes(words, classes) > 0)
+        for side, classes in _sides(parsed)
+    )
     is_head = _among(words, [stem(word) for word in parsed.head_words])
     is_context = _among(words, [stem(word) for word in parsed.context_words])
     is_example = _among(words, stems_in(example))
@@ -67,12 +70,17 @@ def occurrences(parsed: Explanation, words: Words) -> dict[str, Column]:
         "excluded_near": words.near(is_excluded, (-2, -1, 1, 2)),
         "head_class": head_class,
         "context_class": context_class,
+        "in_place": in_place(words, parsed.places),
         "context_class_left": words.near(context_class, LEFT),
         "context_class_right": words.near(context_class, RIGHT),
         "example_words_near": np.sum(
             [words.shifted(is_example.astype(float), by) for by in AROUND], axis=0
         ),
     }
+
+
+def _sides(parsed: Explanation) -> tuple[tuple[Role, frozenset[str]], ...]:
+    return ("before", parsed.before_classes), ("after", parsed.after_classes)
 
 
 def _among(words: Words, stems: Sequence[str]) -> Column:

@@ -50,7 +50,7 @@ def test_a_word_like_the_explanation_is_carried_by_its_meaning() -> None:
 
 def test_the_context_that_was_found_is_said() -> None:
     found = explain("'to' after 'proud'", *STORY)
-    assert any("right behind a word" in match for match in found[0].matches)
+    assert any("right behind what" in match for match in found[0].matches)
     assert found[0].word == "to"
 
 

@@ -26,7 +26,19 @@ def terms(explanation: str) -> dict[str, str]:
         ("words ending in 'ous'", {"ous": "suffix"}),
         ("'-ing' and 'un-'", {"-ing": "suffix", "un-": "prefix"}),
         ("'to' as in 'proud to announce'", {"to": "target", "proud to announce": "example"}),
-        ("'to' after a word like 'proud'", {"to": "target", "proud": "example"}),
+        ("'to' after a word like 'proud'", {"to": "target", "proud": "before"}),
+        ("'to' after a verb, like 'want to'", {"to": "target", "want to": "example"}),
+        ("names that follow 'Dr.'", {"Dr.": "before"}),
+        ("nouns introduced by 'the'", {"the": "before"}),
+        ("'about' meaning 'nearly'", {"about": "target", "nearly": "gloss"}),
+        ("words that mean 'nearly'", {"nearly": "target"}),
+        ("prepositions before times: 'at', 'on'", {"at": "target", "on": "target"}),
+        ("'all' at the end ('best of all', 'all')", {"all": "target", "best of all": "example"}),
+        ("names between 'for' and 'in'", {"for": "before", "in": "after"}),
+        ("never between 'for' and 'in'", {"for": "excluded", "in": "excluded"}),
+        (":", {":": "target"}),
+        ("':'", {":": "target"}),
+        ("=> +", {"=>": "target", "+": "target"}),
         ("words ending in -ing or -ed", {"-ing": "suffix", "-ed": "suffix"}),
         ("un- and re- at the start of verbs", {"un-": "prefix", "re-": "prefix"}),
         ("'to' after '-ing'", {"to": "target", "-ing": "before"}),
@@ -136,6 +148,25 @@ def test_classes_are_found_where_they_are_named() -> None:
     assert "pronoun" in parsed.head_classes
     assert "year" not in parsed.head_classes
     assert "year" in parsed.context_classes
+
+
+@pytest.mark.parametrize(
+    ("explanation", "before", "after"),
+    [
+        ("nouns after a number", {"number"}, set()),
+        ("'the' before a superlative", set(), {"superlative"}),
+        ("words preceded by an article or preposition", {"article", "preposition"}, set()),
+        ("'to' after a verb, never after a month", set(), set()),
+        ("life after death in March", set(), set()),
+    ],
+)
+def test_a_class_may_stand_beside_what_fires(
+    explanation: str, before: set[str], after: set[str]
+) -> None:
+    parsed = parse(explanation)
+    assert before <= parsed.before_classes
+    assert parsed.after_classes == after
+    assert before or not parsed.before_classes
 
 
 explanations = st.text() | st.lists(

@@ -116,8 +116,9 @@ def test_a_description_names_no_word(explanation: str) -> None:
     assert terms(explanation) == {}
 
 
-def test_where_something_is_quoted_nothing_else_is_a_mention() -> None:
-    assert terms("the word of after 'care'") == {"care": "before"}
+def test_beside_quotations_only_the_function_words_at_the_beginning_are_mentions() -> None:
+    assert terms("the word of after 'care'") == {"of": "target", "care": "before"}
+    assert terms("the verb run after 'care' or before food") == {"care": "before"}
 
 
 _WORDS = ("the", "word", "words", "of", "after", "phrase", "verb", "care", ",", "/", "or", "and")

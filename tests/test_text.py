@@ -62,6 +62,24 @@ def test_each_spelling_gives_the_text_it_stands_for(tokens: list[str], text: str
     assert decode_one(tokens).text == text
 
 
+@pytest.mark.parametrize(
+    ("tokens", "words"),
+    [
+        (["<bos>", "Ġa", "Ġ[", "<|endoftext|>"], ("a", "[")),
+        (["<s>", "▁a", "</s>"], ("a",)),
+        (["[CLS]", "a", "[SEP]", "[PAD]", "[PAD]"], ("a",)),
+        ([" a", "<p>", "[1]"], ("a", "<", "p", ">", "[", "1", "]")),
+        ([" a", "<", "s", ">"], ("a", "<", "s", ">")),
+    ],
+)
+def test_tokens_that_stand_for_no_text_hold_no_words(
+    tokens: list[str], words: tuple[str, ...]
+) -> None:
+    found = decode_one(tokens)
+    assert found.words == words
+    assert found.token_words.max() == len(words) - 1
+
+
 def test_the_spelling_is_found_from_all_texts_together() -> None:
     assert [found.text for found in decode([["The"], ["Ġcat"]])] == ["The", " cat"]
 
