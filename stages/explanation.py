@@ -12,7 +12,8 @@ import numpy.typing as npt
 from pipeline.text import WORD, IntArray
 from stages.embedding import Float32Array, normalised
 from stages.encoding import EncodedText, TextEncoder
-from stages.lexical import Explanation, Role, Term, parse
+from stages.lexical import Explanation, Term, parse
+from stages.roles import Role
 from stages.vocabulary import normalise
 
 

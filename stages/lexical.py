@@ -1,21 +1,8 @@
 """What an explanation says in words: quoted terms with their roles, clauses and word classes.
 
 `parse` reads the explanation once; `stages.occurrences` asks where its terms stand. Where nothing
-is quoted, the words that are named without count as quoted (`stages.mentions`). The roles tell what
-a quotation is for:
-
-===========  ==============================================  ====================================
-role         meaning                                         example
-===========  ==============================================  ====================================
-target       the firing word or phrase itself                **'to'** after a verb
-example      an example of the whole, target and context     as in **'proud to announce'**
-before       stands before the firing word                   'to' after **'proud'**
-after        stands after the firing word                    'the' followed by **'best'**
-prefix       the firing word begins so                       words beginning with **'autom-'**
-suffix       the firing word ends so                         words ending in **'ous'**
-excluded     what does not fire                              'door', not **'next door'**
-gloss        says what a word means                          'about' meaning **'nearly'**
-===========  ==============================================  ====================================
+is quoted, the words that are named without count as quoted (`stages.mentions`). What each is for
+is its role (`stages.roles`).
 """
 
 from __future__ import annotations
@@ -23,16 +10,14 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
 
 import regex
 
 from stages.marks import marks
 from stages.mentions import first_mentions, mentions
 from stages.places import places_named
+from stages.roles import ALL_BUT, CUE, EXCLUDES, LIST_JOINT, Quotation, Role, role_of, roles
 from stages.vocabulary import classes_named, content_words, stem, word_lists, words_of
-
-Role = Literal["target", "example", "before", "after", "prefix", "suffix", "excluded", "gloss"]
 
 _QUOTED = regex.compile(
     r"""(?<![\p{L}\p{N}])(?:
@@ -47,50 +32,6 @@ _QUOTED = regex.compile(
 )
 
 _WORDY, _MARKS = regex.compile(r"\w"), regex.compile(r"""[^\s'"‘’“”`]+""")
-_ALL_BUT = (
-    r"(?:any|every)thing but|all but|(?:other|else) than|except(?: for)?|excluding"
-    r"|a(?:part|side) from"
-)
-_EXCLUDES = rf"{_ALL_BUT}|not|never|rather than|instead of|unlike"
-
-# The last cue before a quotation decides its role; a list ("'a', 'b' or 'c'") shares one cue.
-_ROLE_CUES: tuple[tuple[Role, str], ...] = (
-    (
-        "gloss",
-        r"(?:mean(?:s|ing)?|(?:sense|meaning) of|st(?:ands?|anding) for|short for)"
-        r"(?=\s*(?:something like |roughly |simply )?$)",
-    ),
-    ("excluded", rf"{_EXCLUDES}|but no"),
-    ("prefix", r"(?:begin|start)(?:s|ning|ing)? (?:with|in)|prefix(?:es)?(?: like)?"),
-    ("suffix", r"end(?:s|ing)? (?:in|with)|suffix(?:es)?(?: like)?"),
-    ("before", r"after|follow(?:s|ing)?|(?:preced|introduc|govern|open)ed by|comes? after|behind"),
-    ("after", r"before|followed by|preced(?:es|ing)|introducing|ahead of|in front of"),
-    (
-        "example",
-        r"as in|such as|like|e\.?g\.?|i\.?e\.?|for (?:example|instance)|including"
-        r"|phrases?|expressions?|contexts?|in|inside",
-    ),
-)
-_CUE = regex.compile(
-    "|".join(rf"(?P<{role}>\b(?:{pattern})(?=\W|$))" for role, pattern in _ROLE_CUES),
-    regex.IGNORECASE,
-)
-# A phrase in brackets shows what was said before them: "'all' at the end ('best of all')".
-_ASIDE = regex.compile(r"\w[^()]*\(\s*$|^\s*\(\s*$")
-_BETWEEN = regex.compile(r"\bbetween\s+(?:the\s+)?$", regex.IGNORECASE)
-_FOR_INSTANCE = regex.compile(r"such as|like|including", regex.IGNORECASE)
-_SYNONYMS = regex.compile(
-    r"\W*(?:(?:an?|the|any|all|some) )?(?:word|term|token|phrase|expression|verb|noun|adjective"
-    r"|adverb|preposition|conjunction|gesture)s? (?:(?:that|which) )?",
-    regex.IGNORECASE,
-)
-# "Prepositions before times: 'at'": what is listed is what fires.
-_LISTED = regex.compile(r"\s+\w[^:]*:\s*$")
-_DESCRIBED = regex.compile(r"\s+(?:[\w'-]+\s+){1,5}")
-_LIST_JOINT = regex.compile(
-    r"[\s,;/()]*(?:(?:or|and|and/or|as well as)\b[\s,]*)?(?:(?:an?|the)\s)?", regex.IGNORECASE
-)
-
 _CONTEXT_CUE = regex.compile(
     r"\b(?:in|after|before|when|where|while|for|with|within|inside|during|about|from|at|on|as in"
     r"|such as|like|especially|particularly|mostly|often|usually|chiefly|preceded|followed"
@@ -98,9 +39,9 @@ _CONTEXT_CUE = regex.compile(
     r"|describing|referring|related|directly|right|just|of)\b|[,:;(]",
     regex.IGNORECASE,
 )
-_EXCLUSION = regex.compile(rf"\b(?:but not|{_EXCLUDES})\b([^,;.]*)", regex.IGNORECASE)
+_EXCLUSION = regex.compile(rf"\b(?:but not|{EXCLUDES})\b([^,;.]*)", regex.IGNORECASE)
 _ANYTHING = {"anything", "everything", "thing", "things"}
-_COMPLEMENT = regex.compile(rf"\b(?:{_ALL_BUT}|(?:is|are) not)\b", regex.IGNORECASE)
+_COMPLEMENT = regex.compile(rf"\b(?:{ALL_BUT}|(?:is|are) not)\b", regex.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,86 +141,48 @@ def _terms(text: str) -> tuple[tuple[Term, ...], list[tuple[int, int]]]:
     """The terms with their roles, and where the quotations among them stand."""
     named = _marks(text)
     said = _said(text, named)
-    terms: list[Term] = []
-    role: Role = "target"
-    last, is_pair, is_aside = 0, False, False
-    for start, end, content in sorted([*said, *named]):
-        between = text[last:start]
-        words = tuple(words_of(content.strip("-…")) or words_of(content))
-        in_list = last and _LIST_JOINT.fullmatch(between)
-        if not in_list:
-            is_aside = len(words) > 1 and bool(_ASIDE.search(between))
-        # "Between 'a' and 'b'" names the word before and the one after.
-        if is_pair and between.strip() == "and":
-            role, is_pair = "after", False
-        elif _BETWEEN.search(between) and _role(between) != "excluded":
-            role, is_pair = "before", True
-        elif not in_list:
-            role, is_pair = _role(between), False
-        last = end
-        own = None if role in ("before", "after") else _affix_role(content)
-        if is_aside and len(words) > 1 and role != "excluded":
-            own = "example"
-        if words:
-            stems = tuple(stem(word) for word in words)
-            terms.append(Term(content, words, stems, own or role))
-    return tuple(terms), [(start, end) for start, end, _ in said]
+    ordered = sorted([*said, *named], key=lambda one: (one.start, one.end, one.content))
+    terms = tuple(
+        Term(one.content, one.words, tuple(map(stem, one.words)), role)
+        for one, role in roles(text, ordered)
+        if one.words
+    )
+    return terms, [(one.start, one.end) for one in said]
 
 
-def _marks(text: str) -> list[tuple[int, int, str]]:
-    """Start and end of each mark's name, and the mark, one of a kind ("brackets") at a time."""
-    quoted = [(start, end) for start, end, _ in _quotations(text)]
-    found = marks(text, quoted, word_lists()["stop"], _LIST_JOINT.fullmatch)
-    return [(mark.start, mark.end, char) for mark in found for char in mark.characters]
+def _marks(text: str) -> list[Quotation]:
+    """The marks named, one of a kind ("brackets") at a time."""
+    quoted = [(one.start, one.end) for one in _quotations(text)]
+    found = marks(text, quoted, word_lists()["stop"], LIST_JOINT.fullmatch)
+    return [Quotation(mark.start, mark.end, char) for mark in found for char in mark.characters]
 
 
-def _quotations(text: str) -> list[tuple[int, int, str]]:
-    """Start, end and content of each; where nothing but marks stands, these are meant."""
+def _quotations(text: str) -> list[Quotation]:
+    """Those in quotation marks; where nothing but marks stands, these are meant."""
     found = [
-        (*match.span(), next(group for group in match.groups() if group is not None))
+        Quotation(*match.span(), next(group for group in match.groups() if group is not None))
         for match in _QUOTED.finditer(text)
     ]
     if found or _WORDY.search(text):
         return found
-    return [(*match.span(), match[0]) for match in _MARKS.finditer(text)]
+    return [Quotation(*match.span(), match[0]) for match in _MARKS.finditer(text)]
 
 
-def _said(text: str, named: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
-    """Start, end and content of what is quoted, or else named without quotation marks."""
+def _said(text: str, named: list[Quotation]) -> list[Quotation]:
+    """What is quoted, or else named without quotation marks."""
     lists, quoted = word_lists(), _quotations(text)
     if quoted:
-        bare = _blank(text, [(start, end) for start, end, _ in quoted], _UNSAID)
-        first = first_mentions(bare, lists["stop"])
-        return quoted + [(start, end, text[start:end]) for start, end in first]
-    spans = mentions(text, lists["stop"], lists["meta"], lambda said: bool(classes_named(said)))
-    return [
-        (start, end, text[start:end])
-        for start, end in spans
-        if not any(start < other_end and other_start < end for other_start, other_end, _ in named)
-    ]
-
-
-def _role(between: str) -> Role:
-    """The role that the words before a quotation give it."""
-    cues = list(_CUE.finditer(between))
-    # A cue far back belongs to something else: "after a verb of motion, usually 'from'".
-    if not cues or len(words_of(between[cues[-1].end() :])) > _CUE_REACH:
-        return "target"
-    last, said = _role_of(cues[-1]), between[cues[-1].end() :]
-    if last in ("before", "after") and _LISTED.match(said):
-        return "target"
-    if last == "gloss" and _SYNONYMS.fullmatch(between[: cues[-1].start()]):
-        return "target"
-    if len(cues) > 1 and _FOR_INSTANCE.fullmatch(cues[-1][0]):
-        # Examples of what stands beside: "after adjectives such as 'proud'".
-        beside, described = _role_of(cues[-2]), between[cues[-2].end() : cues[-1].start()]
-        if beside in ("before", "after") and _DESCRIBED.fullmatch(described):
-            return beside
-    return last
-
-
-def _role_of(cue: regex.Match[str]) -> Role:
-    return next(role for role, _ in _ROLE_CUES if cue[role] is not None)
+        bare = _blank(text, [(one.start, one.end) for one in quoted], _UNSAID)
+        spans = first_mentions(bare, lists["stop"])
+    else:
+        spans = mentions(text, lists["stop"], lists["meta"], lambda said: bool(classes_named(said)))
+        named_too = [range(one.start, one.end) for one in named]
+        spans = [
+            (s, e)
+            for s, e in spans
+            if not any(max(s, of.start) < min(e, of.stop) for of in named_too)
+        ]
+    return quoted + [Quotation(start, end, text[start:end]) for start, end in spans]
 
 
 _NOUN = r"[\w-]+(?: (?!(?:or|and)\b)[\w-]+)?"
@@ -287,16 +190,7 @@ _CLASS_BESIDE = regex.compile(
     r"\s+(?:(?:an?|any|every|another|some|either)\s+)*"
     rf"((?!the\b){_NOUN}(?:(?:,| or| and)(?: an?)? {_NOUN}){{0,3}})"
 )
-_CUE_REACH = 4
 _UNSAID = "\N{OBJECT REPLACEMENT CHARACTER}"
-
-
-def _affix_role(content: str) -> Role | None:
-    if content[:1] == "-" and content[1:].isalpha():
-        return "suffix"
-    if content[-1:] == "-" and content[:-1].isalpha():
-        return "prefix"
-    return None
 
 
 def _head_end(affirmed: str, quoted: list[tuple[int, int]]) -> int:
@@ -317,8 +211,8 @@ def _head_end(affirmed: str, quoted: list[tuple[int, int]]) -> int:
 def _classes_beside(affirmed: str, side: Role) -> frozenset[str]:
     """The classes named right behind a cue of that role."""
     named: frozenset[str] = frozenset()
-    for cue in _CUE.finditer(affirmed):
-        if cue[side] is not None:
+    for cue in CUE.finditer(affirmed):
+        if role_of(cue) == side:
             found = _CLASS_BESIDE.match(affirmed, cue.end())
             named |= classes_named(found[1]) if found else frozenset()
     return named

@@ -10,8 +10,9 @@ import numpy as np
 
 from stages.encoding import interned
 from stages.explanation import multiword, stems_in, words_in
-from stages.lexical import Explanation, Role, Term
+from stages.lexical import Explanation, Term
 from stages.places import in_place
+from stages.roles import Role
 from stages.vocabulary import classes_of, normalise, stem
 from stages.words import AROUND, LEFT, RIGHT, Column, Words
 
