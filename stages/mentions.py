@@ -48,12 +48,20 @@ _BESIDE = regex.compile(
     regex.IGNORECASE,
 )
 # "as in does not mean that, what say ye": examples up to the end of the clause.
+_BARE = rf"(?P<x>(?!(?:or|and)\b(?!\s*[,)])){_WORD})"
 _NOT_SAID = "or|and|in|on|at|those|these|when|where|not|others?|etc|so on|similar"
 _SAID = rf"(?:\b(?:an?|the)\s+)?(?P<x>(?!(?:{_NOT_SAID})\b){_WORD}(?:\s+{_WORD}){{0,3}}?)"
 _EXAMPLES = regex.compile(
     rf"\b(?:as\s+in|such\s+as|e\.?\s?g\.|for\s+(?:example|instance)|(?:{_KIND}|phrase)s\s+like)"
     rf"[\s,:]\s*{_SAID}(?:{_JOINT}{_SAID})*"
     rf"(?=(?:{_JOINT}|\s)*(?:$|[;)]|\.(?!\S)|(?:etc|others?|so\s+on|more|similar)\b))",
+    regex.IGNORECASE,
+)
+# "Sounds of animals (bark, hiss)", "relatives, including aunts, sons": lists of words show what is
+# meant where they stand in brackets, behind a colon or at the end.
+_LISTED = regex.compile(
+    rf"(?:\(|\w:\s|\b(?:including|like|namely)\s)\s*{_BARE}(?:{_JOINT}{_BARE})+"
+    rf"(?:{_JOINT}?(?:etc|(?:and )?so on|others|similar))?[\s.…]*(?:\)|[;.]|$)",
     regex.IGNORECASE,
 )
 _SEPARATE = regex.compile(rf"(?:{_JOINT}|[^\p{{L}}\p{{N}}'’\s])+", regex.IGNORECASE)
@@ -108,6 +116,8 @@ def mentions(
         found += [span for span in match.spans("x") if said(span) not in _HOW | meta_words]
         found += [span for span in match.spans("function") if said(span) in function_words]
     for match in _EXAMPLES.finditer(text):
+        found += [span for span in match.spans("x") if not describes(said(span))]
+    for match in _LISTED.finditer(text):
         found += [span for span in match.spans("x") if not describes(said(span))]
     found += first_mentions(text, function_words)
     if len(regex.findall(_WORD, text)) <= _LABEL:

@@ -167,7 +167,7 @@ def role_of(cue: regex.Match[str]) -> Role:
 
 def _own(quotation: Quotation, shared: Role, is_aside: bool) -> Role:
     """The role with what the quotation itself shows."""
-    if is_aside and len(quotation.words) > 1 and shared != "excluded":
+    if is_aside and shared != "excluded":
         return "example"
     if shared not in BESIDE:
         if regex.fullmatch(r"-\p{L}+", quotation.content):

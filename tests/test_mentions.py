@@ -15,7 +15,8 @@ def terms(explanation: str) -> dict[str, str]:
     ("explanation", "expected"),
     [
         ("the word more in comparisons", {"more": "target"}),
-        ("any form of the verb hold: held, holds", {"hold": "target"}),
+        ("any form of the verb hold", {"hold": "target"}),
+        ("the verb hold: held, holds", dict.fromkeys(("hold", "held", "holds"), "target")),
         ("the words a and the", {"a": "target", "the": "target"}),
         ("business names shortened from the word company", {"company": "target"}),
         ("the word whaling, in any context", {"whaling": "target"}),
@@ -74,6 +75,10 @@ def test_a_label_names_the_words_beside_and_phrases_left_open(
         ("musical instruments such as the violin or a flute; music", ["violin", "flute"]),
         ("number words like three, four and five.", ["three", "four", "five"]),
         ("colours such as red, green and others", ["red", "green"]),
+        ("modal verbs (can, could)", ["can", "could"]),
+        ("sounds (bark, hiss, purr...) of animals", ["bark", "hiss", "purr"]),
+        ("conjunctions (and, or, y) in lists", ["and", "or", "y"]),
+        ("relatives, including aunts and sons.", ["aunts", "sons"]),
     ],
 )
 def test_examples_are_named_up_to_the_end_of_the_clause(
@@ -89,7 +94,7 @@ def test_examples_are_named_up_to_the_end_of_the_clause(
         "what a person is like",
         "words such as pronouns and prepositions",
         "the noun phrase before a verb",
-        "the modal verb (can, could)",
+        "the modal verb (can)",
         "the article author, in news",
         "the term used in medicine",
         "the phrase that introduces a quote",
