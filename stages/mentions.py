@@ -64,6 +64,13 @@ _LISTED = regex.compile(
     rf"(?:{_JOINT}?(?:etc|(?:and )?so on|others|similar))?[\s.…]*(?:\)|[;.]|$)",
     regex.IGNORECASE,
 )
+# "The numbers 8, 12 and 20", "the letters X and Y".
+_FIGURE = r"(?P<x>\d(?:[\w.,:]*\w)?)"
+_FIGURES = regex.compile(
+    rf"""\b(?:numbers?|numerals?|digits?|figures?|years?)\s{_FIGURE}(?:{_JOINT}{_FIGURE})*{_END}
+    | \b(?:letters?|characters?|keys?)\s(?P<x>\p{{L}}\b)(?:{_JOINT}(?P<x>\p{{L}}\b))*{_END}""",
+    regex.VERBOSE | regex.IGNORECASE,
+)
 _SEPARATE = regex.compile(rf"(?:{_JOINT}|[^\p{{L}}\p{{N}}'’\s])+", regex.IGNORECASE)
 
 _LABEL = 6  # words of the longest explanation that is taken for a label
@@ -119,6 +126,8 @@ def mentions(
         found += [span for span in match.spans("x") if not describes(said(span))]
     for match in _LISTED.finditer(text):
         found += [span for span in match.spans("x") if not describes(said(span))]
+    for match in _FIGURES.finditer(text):
+        found += match.spans("x")
     found += first_mentions(text, function_words)
     if len(regex.findall(_WORD, text)) <= _LABEL:
         found += [

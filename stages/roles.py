@@ -73,7 +73,7 @@ _BEHIND = [
 # A phrase in brackets shows what was said before them: "'all' at the end ('best of all')".
 _ASIDE = regex.compile(r"\w[^()]*\(\s*$|^\s*\(\s*$")
 _BETWEEN = regex.compile(r"\bbetween\s+(?:the\s+)?$", regex.IGNORECASE)
-_FOR_INSTANCE = regex.compile(r"such as|like|including", regex.IGNORECASE)
+_FOR_INSTANCE = regex.compile(r"such as|like|including|phrases?|expressions?", regex.IGNORECASE)
 _SYNONYMS = regex.compile(
     r"\W*(?:(?:an?|the|any|all|some) )?(?:word|term|token|phrase|expression|verb|noun|adjective"
     r"|adverb|preposition|conjunction|gesture)s? (?:(?:that|which) )?",

@@ -22,7 +22,9 @@ def terms(explanation: str) -> dict[str, str]:
         ("the word whaling, in any context", {"whaling": "target"}),
         ("the phrase as if", {"as if": "example"}),
         ("the word not", {"not": "target"}),
-        ("words after the phrase in fact", {"in fact": "example"}),
+        ("the numbers 8 and 1,200", {"8": "target", "1,200": "target"}),
+        ("the letters X or Y as marks", {"X": "target", "Y": "target"}),
+        ("words after the phrase in fact", {"in fact": "before"}),
     ],
 )
 def test_a_word_is_named_where_its_kind_is(explanation: str, expected: dict[str, str]) -> None:
