@@ -7,6 +7,7 @@ where nothing is; other words are still compared in meaning.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 
 import regex
 
@@ -122,9 +123,7 @@ def mentions(
     for match in _NAMED.finditer(text):
         found += [span for span in match.spans("x") if said(span) not in _HOW | meta_words]
         found += [span for span in match.spans("function") if said(span) in function_words]
-    for match in _EXAMPLES.finditer(text):
-        found += [span for span in match.spans("x") if not describes(said(span))]
-    for match in _LISTED.finditer(text):
+    for match in chain(_EXAMPLES.finditer(text), _LISTED.finditer(text)):
         found += [span for span in match.spans("x") if not describes(said(span))]
     for match in _FIGURES.finditer(text):
         found += match.spans("x")

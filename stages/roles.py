@@ -32,7 +32,10 @@ ALL_BUT = (
     r"(?:any|every)thing but|all but|(?:other|else) than|except(?: for)?|excluding"
     r"|a(?:part|side) from"
 )
-EXCLUDES = rf"{ALL_BUT}|not|never|rather than|instead of|unlike"
+EXCLUDES = (
+    rf"{ALL_BUT}|not|never|rather than|instead of|unlike"
+    r"|(?:silent|inactive) (?:for|on|in|at)"
+)
 
 # The last cue before a quotation decides its role; a list ("'a', 'b' or 'c'") shares one cue.
 _ROLE_CUES: tuple[tuple[Role, str], ...] = (
