@@ -38,7 +38,8 @@ _NAMED = regex.compile(
 )
 # "of after care", "pronoun them": function words where what fires is said; they describe nothing.
 _FIRST = regex.compile(
-    rf"^\s*(?:the\s+)?(?:{_KIND}s?\s+)?{_LIST}(?=\s*(?:$|[,:;(]|{_PLACE}))",
+    rf"^\s*(?!(?:the|an?)\s\p{{L}}+ing\b)(?:the\s+)?(?:{_KIND}s?\s+)?{_LIST}"
+    rf"(?=\s*(?:$|[,:;(+=]|{_PLACE}|(?:join|link|introduc|open|clos|connect|start)ing\b))",
     regex.IGNORECASE,
 )
 # "to after proud, dare": in a label there is no room to describe the word beside.
@@ -114,17 +115,22 @@ def mentions(
     def alone(word: str) -> bool:
         return _alone(word, function_words)
 
+    def is_kind(word: str) -> bool:
+        is_meta = not meta_words.isdisjoint((word, word.removesuffix("s")))
+        return is_meta or bool(_KINDS.fullmatch(word))
+
     def describes(phrase: str) -> bool:
         last = phrase.split()[-1]
-        is_meta = not meta_words.isdisjoint((last, last.removesuffix("s")))
-        return is_meta or bool(_KINDS.fullmatch(last)) or is_class(phrase)
+        return is_kind(last) or is_class(phrase)
 
     found = []
     for match in _NAMED.finditer(text):
         found += [span for span in match.spans("x") if said(span) not in _HOW | meta_words]
         found += [span for span in match.spans("function") if said(span) in function_words]
-    for match in chain(_EXAMPLES.finditer(text), _LISTED.finditer(text)):
+    for match in _EXAMPLES.finditer(text):
         found += [span for span in match.spans("x") if not describes(said(span))]
+    for match in _LISTED.finditer(text):
+        found += [span for span in match.spans("x") if not is_kind(said(span))]
     for match in _FIGURES.finditer(text):
         found += match.spans("x")
     found += first_mentions(text, function_words)

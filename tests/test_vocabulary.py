@@ -24,6 +24,12 @@ from stages.vocabulary import (
         ("won’t", {"modal", "negation", "apostrophe"}),
         (",", {"punctuation", "comma"}),
         ("€", {"currency", "symbol"}),
+        ("camelCase", {"camel"}),
+        ("NumPy", {"camel", "capitalised"}),
+        ("XIV", {"roman", "upper"}),
+        ("KL1027", {"alphanumeric", "upper"}),
+        ("voilà", {"accented"}),
+        ("🎉", {"emoji"}),
     ],
 )
 def test_a_word_has_the_classes_that_its_list_or_shape_tells(word: str, classes: set[str]) -> None:
@@ -37,6 +43,7 @@ def test_a_word_of_no_class_has_none() -> None:
 
 def test_classes_are_named_in_the_plural_and_in_a_phrase() -> None:
     assert {"pronoun", "year"} <= classes_named("pronouns or a year")
+    assert {"upper", "camel"} <= classes_named("all-caps and camelCase words")
     assert not classes_named("yearning")
 
 
