@@ -7,7 +7,6 @@ where nothing is; other words are still compared in meaning.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import chain
 
 import regex
 
@@ -73,6 +72,11 @@ _FIGURES = regex.compile(
     | \b(?:letters?|characters?|keys?)\s(?P<x>\p{{L}}\b)(?:{_JOINT}(?P<x>\p{{L}}\b))*{_END}""",
     regex.VERBOSE | regex.IGNORECASE,
 )
+# "Words ending in tion", "starts with co".
+_AFFIXES = regex.compile(
+    rf"(?:^|\b(?:{_KIND}|name|plural)s?\s)(?:that\s|which\s)?(?:begin|start|end)(?:s|n?ing)?\s(?:with|in)\s"
+    rf"(?P<x>\p{{Ll}}{{1,5}})\b(?!['’-])(?:{_JOINT}(?P<x>\p{{Ll}}{{1,5}})\b(?!['’-]))*(?=\s*(?:$|[,;.(]))"
+)
 _SEPARATE = regex.compile(rf"(?:{_JOINT}|[^\p{{L}}\p{{N}}'’\s])+", regex.IGNORECASE)
 
 _LABEL = 6  # words of the longest explanation that is taken for a label
@@ -123,16 +127,21 @@ def mentions(
         last = phrase.split()[-1]
         return is_kind(last) or is_class(phrase)
 
-    found = []
-    for match in _NAMED.finditer(text):
-        found += [span for span in match.spans("x") if said(span) not in _HOW | meta_words]
-        found += [span for span in match.spans("function") if said(span) in function_words]
-    for match in _EXAMPLES.finditer(text):
-        found += [span for span in match.spans("x") if not describes(said(span))]
-    for match in _LISTED.finditer(text):
-        found += [span for span in match.spans("x") if not is_kind(said(span))]
-    for match in _FIGURES.finditer(text):
-        found += match.spans("x")
+    rules: tuple[tuple[regex.Pattern[str], str, Callable[[str], bool]], ...] = (
+        (_NAMED, "x", lambda word: word not in _HOW | meta_words),
+        (_NAMED, "function", function_words.__contains__),
+        (_EXAMPLES, "x", lambda phrase: not describes(phrase)),
+        (_LISTED, "x", lambda word: not is_kind(word)),
+        (_FIGURES, "x", lambda _: True),
+        (_AFFIXES, "x", lambda part: part not in function_words),
+    )
+    found = [
+        span
+        for pattern, group, is_meant in rules
+        for match in pattern.finditer(text)
+        for span in match.spans(group)
+        if is_meant(said(span))
+    ]
     found += first_mentions(text, function_words)
     if len(regex.findall(_WORD, text)) <= _LABEL:
         found += [
