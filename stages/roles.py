@@ -85,6 +85,7 @@ _SYNONYMS = regex.compile(
 # "Prepositions before times: 'at'": what is listed is what fires.
 _LISTED = regex.compile(r"\s+\w[^:]*:\s*$")
 _DESCRIBED = regex.compile(r"\s+(?:[\w'-]+\s+){1,5}")
+_GAP = regex.compile(r"_{2,}|\.{3}|…|\[\p{L}[\p{L} ]*\]|(?<=\p{Ll} )[XYZN]\b|\b[XYZN](?= \p{Ll})")
 LIST_JOINT = regex.compile(
     r"[\s,;/()]*(?:(?:or|and|and/or|as well as)\b[\s,]*)?(?:(?:an?|the)\s)?", regex.IGNORECASE
 )
@@ -100,7 +101,9 @@ class Quotation:
 
     @property
     def words(self) -> tuple[str, ...]:
-        return tuple(words_of(self.content.strip("-…")) or words_of(self.content))
+        """Lowercase; gaps ("in ___", "one of the [adjective]", "let X be") hold none."""
+        said = _GAP.sub(" ", self.content)
+        return tuple(words_of(said.strip("-… ")) or words_of(self.content))
 
 
 def roles(text: str, quotations: Sequence[Quotation]) -> Iterator[tuple[Quotation, Role]]:

@@ -39,6 +39,22 @@ def test_a_term_is_compared_by_normalised_words_and_stems() -> None:
 
 
 @pytest.mark.parametrize(
+    ("quoted", "words"),
+    [
+        ("in the next ...", ("in", "the", "next")),
+        ("one of the [adjective]", ("one", "of", "the")),
+        ("in ___ to", ("in", "to")),
+        ("let X be", ("let", "be")),
+        ("X", ("x",)),
+        ("[laughs]", ("[", "laughs", "]")),
+    ],
+)
+def test_gaps_in_a_quotation_hold_no_words(quoted: str, words: tuple[str, ...]) -> None:
+    (term,) = parse(f"as in '{quoted}'").terms
+    assert term.words == words
+
+
+@pytest.mark.parametrize(
     ("explanation", "head", "context"),
     [
         ("animals in cold places", "animals", "in cold places"),
