@@ -47,7 +47,7 @@ def _wordless(request: Request) -> float:
 def _unquoted(parsed: Explanation) -> str:
     said = parsed.text
     for term in parsed.terms:
-        said = said.replace(term.text, "")
+        said = regex.sub(rf"(?<!\w){regex.escape(term.text)}(?!\w)", " ", said)
     return said
 
 

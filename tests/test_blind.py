@@ -38,6 +38,7 @@ def test_what_fires_on_tokens_without_a_word_cannot() -> None:
         ("¿?", 0.0),
         ("anything but foxes", 1.0),
         ("the first word of each line", 1.0),
+        ("'in' at the beginning of a line", 1.0),
         ("indented code", 1.0),
         ("bullet points", 1.0),
         ("the word 'newline'", 0.0),
