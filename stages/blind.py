@@ -6,6 +6,7 @@ import regex
 
 from pipeline.records import Request
 from stages.lexical import Explanation, parse
+from stages.vocabulary import word_lists, words_of
 
 _LETTER, _READ = regex.compile(r"\p{L}"), regex.compile(r"\p{Latin}")
 
@@ -16,6 +17,7 @@ _LAYOUT = regex.compile(
     r"(?:lines?|list items?)|bulleted lists?|bullet[- ]points?)\b",
     regex.IGNORECASE,
 )
+_FOREIGN = 2  # function words of other languages that show an explanation to be in one
 
 
 def blind_share(request: Request) -> float:
@@ -23,8 +25,8 @@ def blind_share(request: Request) -> float:
 
     Of the records, that is what activates on tokens that hold no word (blanks, line breaks), by
     its share of the variance. An explanation in letters that the encoder hardly knows cannot be
-    judged, nor one that speaks of lines, nor one that says nothing but where the neuron does not
-    fire ("anything but animals").
+    judged, nor one in another language, nor one that speaks of lines, nor one that says nothing
+    but where the neuron does not fire ("anything but animals").
     """
     parsed = parse(request.explanation)
     said = _unquoted(parsed)
@@ -52,6 +54,14 @@ def _unquoted(parsed: Explanation) -> str:
 
 
 def _unread(said: str) -> float:
-    """The share of letters that are not Latin; what is quoted is looked up in any."""
+    """The share that is not English; what is quoted is looked up in any language.
+
+    By its letters, or, if these are Latin, all of it by its function words: of a label of a few
+    words without any the language is not told.
+    """
+    words = words_of(said)
+    foreign, english = (sum(w in word_lists()[of] for w in words) for of in ("foreign", "stop"))
+    if foreign >= _FOREIGN and foreign > english:
+        return 1.0
     letters = _LETTER.findall(said)
     return 1.0 - sum(map(bool, map(_READ.match, letters))) / len(letters) if letters else 0.0

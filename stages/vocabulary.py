@@ -64,7 +64,7 @@ def _class_table() -> dict[str, Any]:
 
 @cache
 def word_lists() -> dict[str, frozenset[str]]:
-    """Closed word classes, stop words and the meta words of explanations, by name."""
+    """Closed word classes, stop words, those of other languages and meta words, by name."""
     return {name: frozenset(words) for name, words in _class_table()["words"].items()}
 
 
