@@ -67,6 +67,7 @@ _MEASURES: dict[str, Measure] = {
     "coverage of the 90 % interval": lambda found: float(
         np.mean([abs(f.llm - f.estimate) <= f.half_width for f in found])
     ),
+    "half-width": lambda found: float(np.mean([f.half_width for f in found])),
 }
 
 
