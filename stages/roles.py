@@ -50,7 +50,11 @@ _ROLE_CUES: tuple[tuple[Role, str], ...] = (
     # "A following 'x'" stands behind; what is "following 'x'" has it before.
     ("after", r"(?<=\b(?:an?|the|any|by)\s)following"),
     ("before", r"(?<=\b(?:an?|the|any|by)\s)preceding"),
-    ("before", r"after|follow(?:s|ing)?|(?:preced|introduc|govern|open)ed by|comes? after|behind"),
+    (
+        "before",
+        r"after|follow(?:s|ing)?|(?:preced|introduc|govern|open|negat)ed by"
+        r"|(?:modi|intensi|quali)fied by|comes? after|behind",
+    ),
     ("after", r"before|followed by|preced(?:es|ing)|introducing|ahead of|in front of"),
     (
         "example",
@@ -85,7 +89,10 @@ _SYNONYMS = regex.compile(
 # "Prepositions before times: 'at'": what is listed is what fires.
 _LISTED = regex.compile(r"\s+\w[^:]*:\s*$")
 _DESCRIBED = regex.compile(r"\s+(?:[\w'-]+\s+){1,5}")
-_GAP = regex.compile(r"_{2,}|\.{3}|…|\[\p{L}[\p{L} ]*\]|(?<=\p{Ll} )[XYZN]\b|\b[XYZN](?= \p{Ll})")
+_GAP = regex.compile(
+    r"_{2,}|\.{3}|…|\[\p{L}[\p{L} /,-]*\]|<(?:noun|verb|adjective|adverb|word|name|number)>"
+    r"|(?<=\p{Ll} )[XYZN]\b|\b[XYZN](?= \p{Ll})|(?<=^\d{1,3})[xX]{1,3}$"
+)
 LIST_JOINT = regex.compile(
     r"[\s,;/()]*(?:(?:or|and|and/or|as well as)\b[\s,]*)?(?:(?:an?|the)\s)?", regex.IGNORECASE
 )
@@ -101,7 +108,7 @@ class Quotation:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Lowercase; gaps ("in ___", "one of the [adjective]", "let X be") hold none."""
+        """Lowercase; gaps ("in ___", "one of the [adjective]", "let X be", "18xx") hold none."""
         said = _GAP.sub(" ", self.content)
         return tuple(words_of(said.strip("-… ")) or words_of(self.content))
 
@@ -178,6 +185,6 @@ def _own(quotation: Quotation, shared: Role, is_aside: bool) -> Role:
     if shared not in BESIDE:
         if regex.fullmatch(r"-\p{L}+", quotation.content):
             return "suffix"
-        if regex.fullmatch(r"\p{L}+-", quotation.content):
+        if regex.fullmatch(r"\p{L}+-|\d{1,3}[xX]{1,3}", quotation.content):
             return "prefix"
     return shared
